@@ -1,0 +1,1 @@
+//! Soft block state: DataNodes, storages, replicas, placement, replication and invalidation queues, safe mode

@@ -1,0 +1,1 @@
+//! The client library: file system, reader, writer

@@ -1,0 +1,1 @@
+//! The DataNode service: one file per transfer operation

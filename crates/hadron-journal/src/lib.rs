@@ -1,0 +1,1 @@
+//! Command log segments, group commit, images, checkpoints and recovery

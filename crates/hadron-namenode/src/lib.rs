@@ -1,0 +1,1 @@
+//! The NameNode service: one file per RPC protocol around the pure cores

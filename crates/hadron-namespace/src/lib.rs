@@ -1,0 +1,1 @@
+//! The replicated namespace: commands, apply, outcomes, leases, retry cache, image

@@ -1,0 +1,1 @@
+//! Hadoop RPC server and client on tokio

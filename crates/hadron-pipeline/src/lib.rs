@@ -1,0 +1,1 @@
+//! The write pipeline as pure state machines: sender window, relay, recovery planner

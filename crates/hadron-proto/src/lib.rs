@@ -1,0 +1,1 @@
+//! Hadoop's protocol messages, written from the wire reference, with a generated required-field check

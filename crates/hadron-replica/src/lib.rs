@@ -1,0 +1,1 @@
+//! Volumes, block and meta files, replica states

@@ -1,0 +1,1 @@
+//! In-process clusters on port 0 and helpers for tests

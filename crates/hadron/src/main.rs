@@ -1,0 +1,2 @@
+//! The `hadron` binary.
+fn main() {}
