@@ -1,1 +1,22 @@
-//! Hadoop RPC server and client on tokio
+//! Hadoop RPC version 9 on tokio: the server every daemon listens with, and the client every caller speaks through.
+//!
+//! What it is for: sockets, time-outs, limits and dispatch around the sans-io codecs of `hadron-wire`.
+//! What it does not do: it knows no HDFS message; protocols are plugged in as [`RpcProtocol`].
+//! Invariants: calls of one connection run concurrently and are answered in any order; every buffer, queue and wait
+//! has a limit in [`RpcServerOptions`] or [`RpcClientOptions`]; nothing a peer sends makes the server panic.
+
+pub mod client;
+mod context;
+mod identity;
+#[allow(dead_code)]
+mod metrics;
+mod protocol;
+#[allow(dead_code)]
+pub mod server;
+
+pub use client::{ReconnectingClient, RpcClient, RpcClientOptions, RpcError};
+pub use context::{CallContext, CallerContext};
+pub use identity::{GroupLookup, ProxyRule, ProxyUsers, UserIdentity, short_name};
+pub use metrics::{MethodMetrics, ProtocolMetrics, RpcMetrics};
+pub use protocol::{Reply, ReplyFuture, RpcProtocol};
+pub use server::{RpcServer, RpcServerOptions};

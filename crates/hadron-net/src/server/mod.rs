@@ -1,0 +1,91 @@
+//! The RPC server: a listener, one task per connection, and a table of protocols.
+
+mod options;
+
+pub use options::RpcServerOptions;
+
+use crate::{ProtocolMetrics, RpcMetrics, RpcProtocol};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What all connections of a server share.
+pub(crate) struct ServerShared {
+    pub(crate) options: RpcServerOptions,
+    pub(crate) protocols: Vec<Arc<dyn RpcProtocol>>,
+    pub(crate) metrics: Arc<RpcMetrics>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// A listening RPC server. Dropping it stops it without waiting; [`RpcServer::shutdown`] waits.
+pub struct RpcServer {
+    local_addr: SocketAddr,
+    shared: Arc<ServerShared>,
+}
+
+impl RpcServer {
+    /// Listens on `addr` (port 0: any) and serves `protocols` until stopped. Must be called inside a tokio runtime.
+    ///
+    /// Errors: the address cannot be bound.
+    pub async fn bind(
+        addr: SocketAddr,
+        options: RpcServerOptions,
+        protocols: Vec<Arc<dyn RpcProtocol>>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        Self::serve(listener, options, protocols)
+    }
+
+    /// As [`RpcServer::bind`] with a listener that is already bound.
+    ///
+    /// Errors: the listener has no local address.
+    pub fn serve(
+        listener: TcpListener,
+        options: RpcServerOptions,
+        protocols: Vec<Arc<dyn RpcProtocol>>,
+    ) -> io::Result<Self> {
+        let local_addr = listener.local_addr()?;
+        let metrics = Arc::new(RpcMetrics {
+            protocols: protocols
+                .iter()
+                .map(|p| ProtocolMetrics::new(p.name(), p.methods()))
+                .collect(),
+            ..RpcMetrics::default()
+        });
+        let shared = Arc::new(ServerShared {
+            options,
+            protocols,
+            metrics,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        Ok(Self { local_addr, shared })
+    }
+
+    /// The address clients connect to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The server's counters.
+    pub fn metrics(&self) -> Arc<RpcMetrics> {
+        Arc::clone(&self.shared.metrics)
+    }
+
+    /// Stops accepting, closes all connections and waits until their tasks have ended.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}
+
+impl Drop for RpcServer {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}

@@ -1,0 +1,49 @@
+//! The server's limits, with the configuration keys they come from.
+
+use crate::ProxyUsers;
+use std::time::Duration;
+
+/// Limits and rules of one server. `Default` gives Hadoop 3.3's values.
+#[derive(Clone, Debug)]
+pub struct RpcServerOptions {
+    /// Name in log lines and thread names.
+    pub name: &'static str,
+    /// Longest request frame in bytes (`ipc.maximum.data.length`); a longer one drops the connection.
+    pub max_frame_len: usize,
+    /// Most connections at a time.
+    pub max_connections: usize,
+    /// Most connections at a time from one address.
+    pub max_connections_per_address: usize,
+    /// Most calls of one connection whose answers are not ready; at the limit its frames are not read.
+    pub max_calls_in_flight: usize,
+    /// Most bytes of responses one connection holds; at the limit its frames are not read.
+    pub max_unsent_bytes: usize,
+    /// How long unsent responses may make no progress before the connection is closed.
+    pub unsent_timeout: Duration,
+    /// Time from accept to the connection context.
+    pub handshake_timeout: Duration,
+    /// Above this number of connections idle ones are closed (`ipc.client.idlethreshold`).
+    pub idle_threshold: usize,
+    /// What counts as idle: twice `ipc.client.connection.maxidletime`.
+    pub max_idle: Duration,
+    /// Who may act for whom.
+    pub proxy_users: ProxyUsers,
+}
+
+impl Default for RpcServerOptions {
+    fn default() -> Self {
+        Self {
+            name: "rpc",
+            max_frame_len: 128 << 20,
+            max_connections: 65_536,
+            max_connections_per_address: 16_384,
+            max_calls_in_flight: 1024,
+            max_unsent_bytes: 16 << 20,
+            unsent_timeout: Duration::from_secs(15 * 60),
+            handshake_timeout: Duration::from_secs(60),
+            idle_threshold: 4000,
+            max_idle: Duration::from_secs(20),
+            proxy_users: ProxyUsers::default(),
+        }
+    }
+}
