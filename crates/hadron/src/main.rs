@@ -1,2 +1,27 @@
-//! The `hadron` binary.
-fn main() {}
+//! The `hadron` binary: daemons, mini cluster, guided proof, file system shell and benchmarks in one program.
+//!
+//! What it is for: turning a command line into a configuration and handing it to the library that does the work. What it
+//! does not do: no protocol, no state of its own. Standard output carries results only; logs go to standard error.
+
+mod cli;
+mod logging;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    logging::init(cli.command.default_log_level());
+    match cli.command.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("hadron: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The command line: what can be asked of `hadron`, and where each request goes.
+//!
+//! `fs` keeps its arguments as they are: Hadoop's shell has single-dash words and an order of its own, parsed in
+//! [`crate::fs`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+
+/// Hadron: HDFS without the JVM.
+#[derive(Parser)]
+#[command(name = "hadron", version, about, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where settings come from, shared by the commands that do not follow Hadoop's own option style.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ConfArgs {
+    /// Folder with core-site.xml and hdfs-site.xml (else HADOOP_CONF_DIR).
+    #[arg(long = "conf", value_name = "DIR")]
+    pub(crate) conf: Option<PathBuf>,
+    /// Sets one configuration key; wins over files. May be repeated.
+    #[arg(short = 'D', value_name = "KEY=VALUE")]
+    pub(crate) define: Vec<String>,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Runs the NameNode in the foreground.
+    Namenode(NamenodeArgs),
+    /// Runs a DataNode in the foreground.
+    Datanode(DatanodeArgs),
+    /// Runs a NameNode and DataNodes in one process.
+    Mini(MiniArgs),
+    /// Shows, step by step, that a cluster survives what it should survive.
+    Demo(DemoArgs),
+    /// Works with files as `hdfs dfs` does.
+    #[command(disable_help_flag = true)]
+    Fs(RawArgs),
+    /// Measures a cluster; one JSON line per run.
+    Bench(BenchArgs),
+    /// Prints the version.
+    Version,
+}
+
+/// Arguments handed on untouched.
+#[derive(Args)]
+pub(crate) struct RawArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    pub(crate) args: Vec<OsString>,
+}
+
+/// `hadron namenode`.
+#[derive(Args)]
+pub(crate) struct NamenodeArgs {
+    #[command(flatten)]
+    pub(crate) conf: ConfArgs,
+    /// Makes a new, empty file system in the configured folders and exits.
+    #[arg(long)]
+    pub(crate) format: bool,
+    /// With --format: also if the folders hold a file system already, which is lost.
+    #[arg(long, requires = "format")]
+    pub(crate) force: bool,
+}
+
+/// `hadron datanode`.
+#[derive(Args)]
+pub(crate) struct DatanodeArgs {
+    #[command(flatten)]
+    pub(crate) conf: ConfArgs,
+}
+
+/// `hadron mini`.
+#[derive(Args, Clone)]
+pub(crate) struct MiniArgs {
+    /// How many DataNodes.
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) datanodes: u16,
+    /// Folder that keeps the cluster; else a temporary one, removed at exit.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Port of the NameNode's RPC; 0 picks a free one.
+    #[arg(long, default_value_t = 8020, value_name = "PORT")]
+    pub(crate) namenode_port: u16,
+    /// Port of the NameNode's HTTP; 0 picks a free one.
+    #[arg(long, default_value_t = 9870, value_name = "PORT")]
+    pub(crate) http_port: u16,
+    /// Address that every port is bound to.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub(crate) bind: std::net::IpAddr,
+    #[command(flatten)]
+    pub(crate) conf: ConfArgs,
+}
+
+/// `hadron demo`.
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    /// Size of the file that makes the journey, in MiB.
+    #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub(crate) size: u32,
+    /// Folder that keeps the cluster; else a temporary one, removed at exit.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// `hadron bench`.
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) kind: BenchKind,
+}
+
+/// What to measure.
+#[derive(Subcommand)]
+pub(crate) enum BenchKind {
+    /// Metadata calls over raw RPC connections.
+    Nn,
+    /// Throughput of large files.
+    Io,
+    /// Small files, written and read.
+    Small,
+}
+
+impl Command {
+    /// What is logged unless `RUST_LOG` says otherwise.
+    pub(crate) fn default_log_level(&self) -> &'static str {
+        match self {
+            Self::Namenode(_) | Self::Datanode(_) => "info",
+            _ => "warn",
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Version => {
+                crate::settings::print_version();
+                Ok(ExitCode::SUCCESS)
+            }
+            _ => bail!("this build has no such command yet"),
+        }
+    }
+}
