@@ -1,0 +1,1 @@
+//! What the client does after a node of the pipeline fails.
