@@ -1,7 +1,94 @@
-"""Runs every outside judge against a Hadron binary and sums up what passed, failed and was skipped."""
+"""Runs every outside judge against a Hadron binary and sums up what passed, failed and was skipped.
 
+    python3 interop/run.py --hadron target/release/hadron --work target/interop [--only NAME] [--url hdfs://…]
+
+With --url the judges look at a cluster that runs already (Apache's, to judge the judges); those that must kill
+processes are then skipped.
+"""
+
+import argparse
+import os
+import subprocess
 import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+from lib import fetch  # noqa: E402
+from lib.judge import SKIP  # noqa: E402
+
+# name, whether it needs hdfs-native, whether it can judge any running cluster
+JUDGES = [
+    ("native_client", True, True),
+    ("go_cli", False, True),
+    ("java_shell", False, True),
+    ("hadron_cli", False, True),
+    ("random_ops", True, True),
+    ("crash_big_file", False, False),
+    ("datanode_loss", False, False),
+    ("fuzz_ports", True, False),
+]
+LIMIT_SECONDS = 900
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hadron")
+    parser.add_argument("--work", default="target/interop")
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--url")
+    parser.add_argument("--soak-minutes", type=int, default=0)
+    options = parser.parse_args()
+    work = os.path.abspath(options.work)
+    os.makedirs(work, exist_ok=True)
+    unknown = [name for name in options.only if name not in [judge[0] for judge in JUDGES]]
+    if unknown:
+        sys.exit(f"no judge is called {unknown[0]}; there are {', '.join(judge[0] for judge in JUDGES)}")
+
+    native, reason = None, None
+    try:
+        native = fetch.python(work)
+    except fetch.Absent as absent:
+        reason = str(absent)
+
+    passed, failed, skipped = [], [], []
+    for name, needs_native, any_cluster in JUDGES:
+        if options.only and name not in options.only:
+            continue
+        print(f"judge {name}", flush=True)
+        if needs_native and native is None:
+            print(f"  SKIPPED: hdfs-native cannot be had: {reason}")
+            skipped.append(name)
+            continue
+        if options.url and not any_cluster:
+            print("  SKIPPED: it starts and kills clusters of its own")
+            skipped.append(name)
+            continue
+        command = [native or sys.executable, os.path.join(HERE, "judges", name + ".py"), "--work", work]
+        if options.hadron:
+            command += ["--hadron", os.path.abspath(options.hadron)]
+        if options.url:
+            command += ["--url", options.url]
+        limit = LIMIT_SECONDS
+        if options.soak_minutes:
+            command += ["--minutes", str(options.soak_minutes)]
+            limit += options.soak_minutes * 120
+        started = time.monotonic()
+        try:
+            code = subprocess.run(command, timeout=limit).returncode
+        except subprocess.TimeoutExpired:
+            print(f"  FAIL: still running after {limit} s")
+            code = 1
+        {0: passed, SKIP: skipped}.get(code, failed).append(name)
+        print(f"  {'passed' if code == 0 else 'skipped' if code == SKIP else 'FAILED'} in {time.monotonic() - started:.1f} s", flush=True)
+    if skipped:
+        print("interop skipped: " + ", ".join(skipped))
+    if failed:
+        print("interop failed: " + ", ".join(failed))
+    print(f"interop: {len(passed)} passed, {len(failed)} failed, {len(skipped)} skipped")
+    sys.exit(1 if failed else 0)
+
 
 if __name__ == "__main__":
-    print("0 passed, 0 failed")
-    sys.exit(0)
+    main()

@@ -1,0 +1,1 @@
+"""What the judges share: fetching foreign clients, starting clusters, keeping score."""
