@@ -1,0 +1,141 @@
+//! Create: a new file, open for its writer; an overwritten one goes in the same command.
+
+use super::{Context, Operation};
+use crate::command::{Create, create_flag};
+use crate::errors;
+use crate::inode::InodeHandle;
+use crate::namespace::Namespace;
+use crate::outcome::{Effect, OutcomeValue};
+use crate::permission::Access;
+use crate::resolve::{Purpose, Resolved, check_path_len, is_reserved_root};
+use hadron_types::{FsAction, FsPermission, HadoopError, HadoopResult};
+
+impl Create {
+    fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+impl Operation for Create {
+    type Plan = Resolved;
+    const AT_MOST_ONCE: bool = true;
+
+    fn plan(&self, namespace: &Namespace, context: Context<'_>) -> HadoopResult<Resolved> {
+        check_path_len("create", &self.path)?;
+        if is_reserved_root(&self.path) || !self.path.starts_with('/') {
+            return Err(errors::invalid_path(&self.path));
+        }
+        check_replication(context, &self.path, self.replication, Some(&self.client_machine))?;
+        let least = context.limits.block_size();
+        if self.block_size < least {
+            return Err(HadoopError::io(format!(
+                "Specified block size is less than configured minimum value \
+                 (dfs.namenode.fs-limits.min-block-size): {} < {least}",
+                self.block_size
+            )));
+        }
+        let at = namespace.resolve(context.caller, &self.path, Purpose::Create)?;
+        let access = Access {
+            ancestor: Some(FsAction::WRITE),
+            ..Access::default()
+        };
+        namespace.check_access(context.caller, &at, access)?;
+        match at.last() {
+            Some(existing) => self.plan_existing(namespace, context, &at, existing)?,
+            None => self.plan_missing(namespace, &at)?,
+        }
+        if at.last().is_none() {
+            namespace.check_new_names(context, &at)?;
+        }
+        Ok(at)
+    }
+
+    fn execute(
+        &self,
+        at: Resolved,
+        namespace: &mut Namespace,
+        context: Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> OutcomeValue {
+        let parent = match (at.last(), at.parent()) {
+            (Some(existing), Some(parent)) => {
+                namespace.delete_tree(existing, context.now, effects);
+                parent
+            }
+            _ => {
+                let deepest = at.inodes[at.inodes.len() - 1];
+                let mode = namespace.inode(deepest).mode();
+                namespace.make_ancestors(context, &at, mode)
+            }
+        };
+        let mode = FsPermission::from_wire(self.masked_permission & 0o777);
+        let file = namespace.make_inode(parent, at.name(), mode, context.caller, false, context.now);
+        let inode = namespace.inode_mut(file);
+        inode.set_block_size(self.block_size);
+        inode.set_replication(u16::try_from(self.replication).unwrap_or(u16::MAX));
+        let id = inode.id();
+        let holder = namespace.open(file, &self.holder, &self.client_machine);
+        effects.push(Effect::LeaseGranted { file: id, holder });
+        OutcomeValue::Created(Box::new(namespace.status_of(file, "")))
+    }
+}
+
+impl Create {
+    fn plan_existing(
+        &self,
+        namespace: &Namespace,
+        context: Context<'_>,
+        at: &Resolved,
+        existing: InodeHandle,
+    ) -> HadoopResult<()> {
+        if namespace.inode(existing).is_directory() {
+            return Err(errors::file_exists(format!(
+                "{} already exists as a directory",
+                at.path
+            )));
+        }
+        if self.has(create_flag::OVERWRITE) {
+            let access = Access {
+                path: Some(FsAction::WRITE),
+                ..Access::default()
+            };
+            return namespace.check_access(context.caller, at, access);
+        }
+        namespace.check_not_open("CREATE_FILE", at, existing, &self.holder, &self.client_machine)?;
+        Err(errors::file_exists(format!(
+            "{} for client {} already exists",
+            at.path, self.client_machine
+        )))
+    }
+
+    fn plan_missing(&self, namespace: &Namespace, at: &Resolved) -> HadoopResult<()> {
+        if !self.create_parent {
+            namespace.check_parent_is_directory(at)?;
+        }
+        if !self.has(create_flag::CREATE) {
+            return Err(errors::missing(format!("Can't overwrite non-existent {}", at.path)));
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a replication outside the configured range.
+pub(super) fn check_replication(
+    context: Context<'_>,
+    path: &str,
+    replication: i32,
+    client: Option<&str>,
+) -> HadoopResult<()> {
+    let allowed = context.limits.replication();
+    let reason = if replication > *allowed.end() {
+        format!(" exceeds maximum of {}", allowed.end())
+    } else if replication < *allowed.start() {
+        format!(" is less than the required minimum of {}", allowed.start())
+    } else {
+        return Ok(());
+    };
+    let client = client.map_or(String::new(), |client| format!(", clientName={client}"));
+    Err(HadoopError::io(format!(
+        "Requested replication factor of {replication}{reason} for {path}{client}"
+    )))
+}
