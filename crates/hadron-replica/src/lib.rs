@@ -1,1 +1,33 @@
-//! Volumes, block and meta files, replica states
+//! Replicas on a DataNode's disks: volumes, block and meta files, replica states.
+//!
+//! What it is for: Apache's directory layout read and written in place, the life of a replica from RBW to FINALIZED
+//! or deletion, and handles by which one thread writes or reads one replica.
+//! What it does not do: no sockets, no RPC, no scanners yet; it never decides that a replica should exist.
+//! Invariants: `acked <= on_disk <= received` for every open replica; an acked byte is in the page cache at least, a
+//! synced one on the disk; no string from the wire is joined into a path.
+
+mod active;
+mod chunks;
+mod deletion;
+mod error;
+mod identity;
+pub mod layout;
+mod load;
+mod pool;
+mod properties;
+mod reader;
+pub mod state;
+mod store;
+mod volume;
+mod writer;
+
+pub use active::Interrupt;
+pub use chunks::{ChunkFormat, MAX_BYTES_PER_CHECKSUM, META_HEADER_LEN, META_VERSION};
+pub use error::{ReplicaError, ReplicaResult};
+pub use identity::{PoolIdentity, StorageIdentity};
+pub use pool::{DEFAULT_BLOCK_SPACE, FinalizedReplica, NewReplica, PoolOptions, ReportedReplica};
+pub use properties::Properties;
+pub use reader::ReplicaReader;
+pub use store::{ReplicaStore, StorageBlocks, StorageReport, StoreOptions};
+pub use volume::{Usage, Volume, VolumeSpec};
+pub use writer::{AckHandle, Packet, ReplicaWriter};

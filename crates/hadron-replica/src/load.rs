@@ -1,0 +1,262 @@
+//! What a DataNode finds on its disks at start: finalized replicas, RBWs that become RWR, leftovers to remove.
+//!
+//! An acked byte must survive `kill -9`: an RBW's last chunk may hold more data than its checksum covers (data is
+//! written first), so the longest prefix that the checksum fits is kept, not whole chunks only. A replica whose
+//! files were on their way between `rbw` and `finalized` has its meta file in the other directory; it is an RWR too.
+
+use crate::active::ActiveReplica;
+use crate::chunks::{ChunkFormat, META_HEADER_LEN};
+use crate::error::{ReplicaError, ReplicaResult};
+use crate::layout::{self, BlockFile};
+use crate::pool::{Entry, Finalized};
+use crate::state::{self, Step};
+use crate::volume::PoolVolume;
+use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState};
+use hashbrown::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How deep block directories may nest (old layouts: `subdirN/subdirM/…`).
+const MAX_DEPTH: usize = 8;
+
+/// Loads one volume's share of a pool.
+pub(crate) fn load_volume(home: &Arc<PoolVolume>) -> ReplicaResult<HashMap<BlockId, Entry>> {
+    empty(&home.tmp())?;
+    let mut found = HashMap::new();
+    let mut lost_metas = HashMap::new();
+    let root = home.finalized();
+    let mut open = vec![(root, 0)];
+    while let Some((dir, depth)) = open.pop() {
+        let listing = Listing::read(&dir)?;
+        if depth < MAX_DEPTH {
+            open.extend(listing.dirs.into_iter().map(|dir| (dir, depth + 1)));
+        }
+        let mut shared_dir = None;
+        for (id, len) in listing.data {
+            let stamp = listing.metas.get(&id).copied().unwrap_or_else(|| {
+                tracing::warn!(block = %id, dir = %dir.display(), "finalized replica without meta file");
+                GenerationStamp(0)
+            });
+            let expected = home.finalized().join(layout::finalized_dir(id));
+            let misplaced = (dir != expected).then(|| shared_dir.get_or_insert_with(|| Arc::new(dir.clone())).clone());
+            let replica = Finalized {
+                stamp,
+                len,
+                volume: home.index,
+                dir: misplaced,
+            };
+            home.add_used((len + meta_len(len)) as i64);
+            keep_better(&mut found, id, Entry::Finalized(replica));
+        }
+        for (id, stamp) in listing.metas {
+            if !found.contains_key(&id) {
+                lost_metas.insert(id, dir.join(layout::meta_name(id, stamp)));
+            }
+        }
+    }
+    load_rbw(home, &lost_metas, &mut found)?;
+    Ok(found)
+}
+
+/// Of two replicas of one block keeps the one with the newer stamp, then the finalized, then the longer one.
+pub(crate) fn keep_better(into: &mut HashMap<BlockId, Entry>, id: BlockId, entry: Entry) {
+    let rank = |entry: &Entry| match entry {
+        Entry::Finalized(replica) => (replica.stamp, 1, replica.len),
+        Entry::Active(replica) => {
+            let status = replica.status();
+            (status.stamp, 0, status.on_disk)
+        }
+        Entry::Deleting => (GenerationStamp(0), 0, 0),
+    };
+    match into.get(&id) {
+        Some(old) if rank(old) >= rank(&entry) => {
+            tracing::warn!(block = %id, "second replica of a block ignored");
+        }
+        _ => {
+            into.insert(id, entry);
+        }
+    }
+}
+
+fn load_rbw(
+    home: &Arc<PoolVolume>,
+    lost: &HashMap<BlockId, PathBuf>,
+    found: &mut HashMap<BlockId, Entry>,
+) -> ReplicaResult<()> {
+    let dir = home.rbw();
+    let listing = Listing::read(&dir)?;
+    for (id, _) in listing.data {
+        let stamp = match listing.metas.get(&id) {
+            Some(stamp) => *stamp,
+            None => match lost.get(&id).and_then(|path| bring_back(path, &dir)) {
+                Some(stamp) => stamp,
+                None => {
+                    tracing::warn!(block = %id, dir = %dir.display(), "replica being written has no meta file");
+                    GenerationStamp(0)
+                }
+            },
+        };
+        let len = validated_len(&dir, id, stamp)?;
+        let Some(state) = state::after(Some(ReplicaState::Rbw), Step::Restart) else {
+            continue;
+        };
+        let block = Block {
+            id,
+            generation_stamp: stamp,
+            len,
+        };
+        tracing::info!(%block, len, "replica being written waits for recovery");
+        home.add_used((len + meta_len(len)) as i64);
+        let replica = ActiveReplica::new(block, state, home.clone(), len);
+        keep_better(found, id, Entry::Active(Arc::new(replica)));
+    }
+    Ok(())
+}
+
+/// Moves a meta file that was on its way back beside its data file; gives its stamp.
+fn bring_back(path: &Path, dir: &Path) -> Option<GenerationStamp> {
+    let name = path.file_name()?.to_str()?;
+    let Some(BlockFile::Meta(_, stamp)) = layout::parse_name(name) else {
+        return None;
+    };
+    match fs::rename(path, dir.join(name)) {
+        Ok(()) => Some(stamp),
+        Err(error) => {
+            tracing::warn!(%error, file = %path.display(), "cannot move a meta file back");
+            None
+        }
+    }
+}
+
+/// Finds how many bytes of an RBW its checksums vouch for, and cuts both files to that.
+fn validated_len(dir: &Path, id: BlockId, stamp: GenerationStamp) -> ReplicaResult<u64> {
+    let path = dir.join(layout::data_name(id));
+    let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
+    let data = open(&path).map_err(ReplicaError::io("open", &path))?;
+    let size = |file: &File| file.metadata().map(|metadata| metadata.len());
+    let data_len = size(&data).map_err(ReplicaError::io("stat", &path))?;
+    let Ok(meta) = open(&dir.join(layout::meta_name(id, stamp))) else {
+        return Ok(0);
+    };
+    let meta_len = size(&meta).map_err(ReplicaError::io("stat", &path))?;
+    let mut header = [0; META_HEADER_LEN as usize];
+    let Some(format) = meta
+        .read_exact_at(&mut header, 0)
+        .ok()
+        .and_then(|()| ChunkFormat::from_header(header))
+    else {
+        return Ok(0);
+    };
+    let len = vouched_len(&data, &meta, format, data_len, meta_len).map_err(ReplicaError::io("read", &path))?;
+    if len < data_len {
+        tracing::info!(block = %id, from = data_len, to = len, "cutting bytes without checksum");
+        data.set_len(len).map_err(ReplicaError::io("truncate", &path))?;
+    }
+    meta.set_len(format.meta_len(len))
+        .map_err(ReplicaError::io("truncate", &path))?;
+    Ok(len)
+}
+
+fn vouched_len(data: &File, meta: &File, format: ChunkFormat, data_len: u64, meta_len: u64) -> std::io::Result<u64> {
+    if format.size() == 0 {
+        return Ok(data_len);
+    }
+    let chunk = u64::from(format.chunk);
+    let sums = meta_len.saturating_sub(META_HEADER_LEN) / 4;
+    let chunks = sums.min(format.chunks(data_len));
+    if chunks == 0 {
+        return Ok(0);
+    }
+    let start = (chunks - 1) * chunk;
+    let mut bytes = vec![0; (data_len - start).min(chunk) as usize];
+    data.read_exact_at(&mut bytes, start)?;
+    let mut stored = [0; 4];
+    meta.read_exact_at(&mut stored, format.meta_offset(chunks - 1))?;
+    Ok(start + longest_prefix(format, &bytes, u32::from_be_bytes(stored)) as u64)
+}
+
+/// The longest prefix of `bytes` with checksum `sum`, 0 if there is none.
+fn longest_prefix(format: ChunkFormat, bytes: &[u8], sum: u32) -> usize {
+    let mut found = 0;
+    let mut so_far = format.sum(&[]);
+    for (i, byte) in bytes.chunks(1).enumerate() {
+        so_far = format.extend(so_far, byte);
+        if so_far == sum {
+            found = i + 1;
+        }
+    }
+    found
+}
+
+/// Removes everything in a directory.
+fn empty(dir: &Path) -> ReplicaResult<()> {
+    for entry in fs::read_dir(dir).map_err(ReplicaError::io("list", dir))? {
+        let entry = entry.map_err(ReplicaError::io("list", dir))?;
+        let path = entry.path();
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = if is_dir {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        removed.map_err(ReplicaError::io("remove", &path))?;
+    }
+    Ok(())
+}
+
+/// Bytes of a meta file with the usual chunks; good enough for usage figures.
+fn meta_len(len: u64) -> u64 {
+    META_HEADER_LEN + ChunkFormat::NONE.chunks(len) * 4
+}
+
+/// The block files of one directory.
+#[derive(Default)]
+struct Listing {
+    data: Vec<(BlockId, u64)>,
+    metas: HashMap<BlockId, GenerationStamp>,
+    dirs: Vec<PathBuf>,
+}
+
+impl Listing {
+    fn read(dir: &Path) -> ReplicaResult<Self> {
+        let mut listing = Self::default();
+        for entry in fs::read_dir(dir).map_err(ReplicaError::io("list", dir))? {
+            let entry = entry.map_err(ReplicaError::io("list", dir))?;
+            let kind = entry.file_type().map_err(ReplicaError::io("stat", dir))?;
+            if kind.is_dir() {
+                listing.dirs.push(entry.path());
+                continue;
+            }
+            match entry.file_name().to_str().and_then(layout::parse_name) {
+                Some(BlockFile::Data(id)) if kind.is_file() => {
+                    let len = entry.metadata().map_err(ReplicaError::io("stat", dir))?.len();
+                    listing.data.push((id, len));
+                }
+                Some(BlockFile::Meta(id, stamp)) => {
+                    let newest = listing.metas.entry(id).or_insert(stamp);
+                    *newest = stamp.max(*newest);
+                }
+                _ => {}
+            }
+        }
+        Ok(listing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hadron_types::ChecksumType;
+
+    #[test]
+    fn the_longest_vouched_prefix_wins() {
+        let format = ChunkFormat::new(ChecksumType::Crc32c, 512).unwrap();
+        let bytes: Vec<u8> = (0..200u8).collect();
+        for len in [1, 7, 199, 200] {
+            assert_eq!(longest_prefix(format, &bytes, format.sum(&bytes[..len])), len);
+        }
+        assert_eq!(longest_prefix(format, &bytes, 0xdead_beef), 0);
+    }
+}

@@ -1,0 +1,804 @@
+//! One block pool: the map from block id to replica, and the steps of a replica's life.
+//!
+//! The map's lock is held for look-ups and swaps only, never across I/O. While files move, the entry is one that
+//! others wait for or refuse: a stopped writer, `Deleting`, or an active replica whose files are looked up again.
+//! Every step asks the table in `state` first.
+
+use crate::active::{ActiveReplica, Interrupt};
+use crate::chunks::{ChunkFormat, META_HEADER_LEN};
+use crate::deletion::Deleter;
+use crate::error::{ReplicaError, ReplicaResult};
+use crate::identity::{PoolIdentity, sync_dir};
+use crate::layout;
+use crate::state::{self, Step};
+use crate::volume::{PoolVolume, Volume, create_dir};
+use crate::writer::{ReplicaWriter, partial_sum_on_disk};
+use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState, StorageId, StorageType};
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Space held for a replica whose final size nobody told.
+pub const DEFAULT_BLOCK_SPACE: u64 = 128 * 1024 * 1024;
+
+/// A finished replica, and where it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FinalizedReplica {
+    /// Id, stamp and length.
+    pub block: Block,
+    /// The storage it lies on.
+    pub storage_id: StorageId,
+    /// Its medium.
+    pub storage_type: StorageType,
+}
+
+/// One line of a block report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReportedReplica {
+    /// Id, stamp and bytes on disk.
+    pub block: Block,
+    /// FINALIZED, RBW or RWR.
+    pub state: ReplicaState,
+}
+
+/// What the map holds for a finalized block: kept small, there may be millions.
+#[derive(Clone)]
+pub(crate) struct Finalized {
+    pub(crate) stamp: GenerationStamp,
+    pub(crate) len: u64,
+    pub(crate) volume: u16,
+    /// Directory when it is not the one of the layout's formula.
+    pub(crate) dir: Option<Arc<PathBuf>>,
+}
+
+/// An entry of the map.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    Finalized(Finalized),
+    Active(Arc<ActiveReplica>),
+    /// Its files are being moved aside; for everybody else it is not there.
+    Deleting,
+}
+
+/// A block pool on all volumes.
+pub(crate) struct Pool {
+    pub(crate) identity: PoolIdentity,
+    pub(crate) volumes: Vec<Arc<PoolVolume>>,
+    replicas: Mutex<HashMap<BlockId, Entry>>,
+    next_volume: AtomicUsize,
+    deleter: Arc<Deleter>,
+    pub(crate) options: PoolOptions,
+}
+
+/// Settings that concern all replicas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolOptions {
+    /// fsync at the end of every block (`dfs.datanode.synconclose`).
+    pub sync_on_close: bool,
+    /// How long a recovery waits for the previous writer (`dfs.datanode.xceiver.stop.timeout.millis`).
+    pub stop_writer_patience: Duration,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            sync_on_close: false,
+            stop_writer_patience: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(
+        identity: PoolIdentity,
+        volumes: Vec<Arc<PoolVolume>>,
+        replicas: HashMap<BlockId, Entry>,
+        deleter: Arc<Deleter>,
+        options: PoolOptions,
+    ) -> Self {
+        Self {
+            identity,
+            volumes,
+            replicas: Mutex::new(replicas),
+            next_volume: AtomicUsize::new(0),
+            deleter,
+            options,
+        }
+    }
+
+    pub(crate) fn entry(&self, id: BlockId) -> Option<Entry> {
+        self.replicas
+            .lock()
+            .get(&id)
+            .cloned()
+            .filter(|e| !matches!(e, Entry::Deleting))
+    }
+
+    fn found(&self, block: &Block) -> ReplicaResult<Entry> {
+        self.entry(block.id)
+            .ok_or(ReplicaError::NotFound(block.id, block.generation_stamp))
+    }
+
+    /// State and stamp of an entry.
+    pub(crate) fn describe(entry: &Entry) -> (ReplicaState, GenerationStamp) {
+        match entry {
+            Entry::Finalized(finalized) => (ReplicaState::Finalized, finalized.stamp),
+            Entry::Active(active) => {
+                let status = active.status();
+                (status.state, status.stamp)
+            }
+            Entry::Deleting => (ReplicaState::Temporary, GenerationStamp(0)),
+        }
+    }
+
+    /// How many replicas there are, and how many of them are open.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let map = self.replicas.lock();
+        let open = map.values().filter(|e| matches!(e, Entry::Active(_))).count();
+        (map.len(), open)
+    }
+
+    /// The replicas of a full report, by volume.
+    pub(crate) fn report(&self) -> Vec<Vec<ReportedReplica>> {
+        let mut lists = vec![Vec::new(); self.volumes.len()];
+        let mut active = Vec::new();
+        for (id, entry) in self.replicas.lock().iter() {
+            match entry {
+                Entry::Finalized(finalized) => lists[usize::from(finalized.volume)].push(ReportedReplica {
+                    block: finalized.block(*id),
+                    state: ReplicaState::Finalized,
+                }),
+                Entry::Active(replica) => active.push(replica.clone()),
+                Entry::Deleting => {}
+            }
+        }
+        for replica in active {
+            let status = replica.status();
+            if status.state != ReplicaState::Temporary {
+                lists[usize::from(replica.home.index)].push(ReportedReplica {
+                    block: Block {
+                        id: replica.id,
+                        generation_stamp: status.stamp,
+                        len: status.on_disk,
+                    },
+                    state: status.state,
+                });
+            }
+        }
+        lists
+    }
+
+    /// Picks the next volume with room, by turns; one of `wanted` type or id if any has room.
+    fn choose_volume(
+        &self,
+        len: u64,
+        wanted: Option<StorageType>,
+        id: Option<&StorageId>,
+    ) -> ReplicaResult<Arc<PoolVolume>> {
+        let space = if len == 0 { DEFAULT_BLOCK_SPACE } else { len };
+        let has_room = |volume: &Volume| !volume.is_failed() && volume.available().is_ok_and(|free| free >= space);
+        let turn = self.next_volume.fetch_add(1, Ordering::Relaxed);
+        let by_turns = || (0..self.volumes.len()).map(|i| &self.volumes[(turn + i) % self.volumes.len()]);
+        let named = by_turns().find(|v| id.is_some_and(|id| v.volume.storage_id() == *id) && has_room(&v.volume));
+        let typed = || by_turns().find(|v| wanted.is_some_and(|t| v.volume.storage_type() == t) && has_room(&v.volume));
+        let any = || by_turns().find(|v| has_room(&v.volume));
+        named.or_else(typed).or_else(any).cloned().ok_or(ReplicaError::NoSpace {
+            wanted: space,
+            volumes: self.volumes.len(),
+        })
+    }
+
+    /// Creates an RBW or a TEMPORARY (`step` says which) and its writer.
+    pub(crate) fn create(
+        self: &Arc<Self>,
+        block: &Block,
+        step: Step,
+        new: NewReplica<'_>,
+    ) -> ReplicaResult<ReplicaWriter> {
+        let state = state::after(None, step).ok_or_else(|| wrong(block.id, ReplicaState::Temporary, "create"))?;
+        let home = self.choose_volume(block.len, new.storage_type, new.storage_id)?;
+        let replica = Arc::new(ActiveReplica::new(*block, state, home.clone(), 0));
+        loop {
+            let old = {
+                let mut map = self.replicas.lock();
+                match map.get(&block.id) {
+                    None => {
+                        map.insert(block.id, Entry::Active(replica.clone()));
+                        break;
+                    }
+                    Some(Entry::Active(old)) => old.clone(),
+                    Some(other) => return Err(exists(block.id, other)),
+                }
+            };
+            self.supersede(&old, block, step)?;
+        }
+        let number = replica.enter(new.interrupt);
+        let reserved = if block.len == 0 { DEFAULT_BLOCK_SPACE } else { block.len };
+        home.volume.reserve(reserved);
+        replica.status().reserved = reserved;
+        let dir = replica.dir(state);
+        let made = create_files(&dir, block, new.format);
+        match made {
+            Ok((data, meta)) => {
+                home.add_used(META_HEADER_LEN as i64);
+                let path = dir.join(layout::data_name(block.id));
+                Ok(ReplicaWriter::new(
+                    replica,
+                    self.clone(),
+                    number,
+                    path,
+                    data,
+                    meta,
+                    new.format,
+                ))
+            }
+            Err(error) => {
+                home.volume.mark_failed();
+                self.forget(&replica);
+                replica.leave(number);
+                Err(error)
+            }
+        }
+    }
+
+    /// A copy from another DataNode replaces an unfinished replica with an older stamp.
+    fn supersede(&self, old: &Arc<ActiveReplica>, block: &Block, step: Step) -> ReplicaResult<()> {
+        let (state, stamp) = {
+            let status = old.status();
+            (status.state, status.stamp)
+        };
+        if state::after(Some(state), step).is_none() || stamp >= block.generation_stamp {
+            return Err(exists(block.id, &Entry::Active(old.clone())));
+        }
+        old.stop_writer(self.options.stop_writer_patience)?;
+        // A stopped TEMPORARY writer removes its files itself; an RBW's are left for us.
+        if matches!(self.entry(block.id), Some(Entry::Active(now)) if Arc::ptr_eq(&now, old)) {
+            let dir = old.dir(state);
+            let files = [
+                dir.join(layout::data_name(old.id)),
+                dir.join(layout::meta_name(old.id, stamp)),
+            ];
+            self.forget(old);
+            for file in files {
+                remove(&file)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an active replica out of the map if it is still the one there.
+    fn forget(&self, replica: &Arc<ActiveReplica>) {
+        let mut map = self.replicas.lock();
+        if matches!(map.get(&replica.id), Some(Entry::Active(now)) if Arc::ptr_eq(now, replica)) {
+            map.remove(&replica.id);
+        }
+        drop(map);
+        replica.abandon();
+        let on_disk = replica.status().on_disk;
+        replica.home.add_used(-((on_disk + META_HEADER_LEN) as i64));
+    }
+
+    /// Removes a TEMPORARY whose writer gave up.
+    pub(crate) fn discard_temporary(&self, replica: &Arc<ActiveReplica>) {
+        let stamp = replica.status().stamp;
+        let dir = replica.dir(ReplicaState::Temporary);
+        for name in [layout::data_name(replica.id), layout::meta_name(replica.id, stamp)] {
+            if let Err(error) = remove(&dir.join(name)) {
+                tracing::warn!(%error, "cannot remove unfinished copy");
+            }
+        }
+        self.forget(replica);
+    }
+
+    /// Moves a written replica into `finalized` and swaps the map's entry.
+    pub(crate) fn finalize(&self, replica: &Arc<ActiveReplica>) -> ReplicaResult<FinalizedReplica> {
+        let (state, block) = {
+            let status = replica.status();
+            let block = Block {
+                id: replica.id,
+                generation_stamp: status.stamp,
+                len: status.on_disk,
+            };
+            if status.received != status.on_disk {
+                return Err(ReplicaError::WrongLength {
+                    block: block.id,
+                    problem: format!("has {} bytes on disk of {} received", status.on_disk, status.received),
+                });
+            }
+            (status.state, block)
+        };
+        state::after(Some(state), Step::Finalize).ok_or_else(|| wrong(block.id, state, "finalize"))?;
+        let from = replica.dir(state);
+        let to = replica.home.finalized().join(layout::finalized_dir(block.id));
+        // The data file's rename is the commit: loading puts a replica whose meta file went first together again.
+        for name in [
+            layout::meta_name(block.id, block.generation_stamp),
+            layout::data_name(block.id),
+        ] {
+            move_file(&from.join(&name), &to, &name)?;
+        }
+        if self.options.sync_on_close {
+            sync_dir(&to)?;
+        }
+        let finalized = Finalized {
+            stamp: block.generation_stamp,
+            len: block.len,
+            volume: replica.home.index,
+            dir: None,
+        };
+        let mut map = self.replicas.lock();
+        match map.get_mut(&block.id) {
+            Some(entry) if matches!(&*entry, Entry::Active(now) if Arc::ptr_eq(now, replica)) => {
+                *entry = Entry::Finalized(finalized);
+            }
+            _ => {
+                drop(map);
+                // Deleted while its files moved: they must not come back at the next start.
+                for name in [
+                    layout::data_name(block.id),
+                    layout::meta_name(block.id, block.generation_stamp),
+                ] {
+                    remove(&to.join(name))?;
+                }
+                return Err(ReplicaError::Stopped(block.id));
+            }
+        }
+        drop(map);
+        Ok(self.placed(block, &replica.home))
+    }
+
+    fn placed(&self, block: Block, home: &PoolVolume) -> FinalizedReplica {
+        FinalizedReplica {
+            block,
+            storage_id: home.volume.storage_id(),
+            storage_type: home.volume.storage_type(),
+        }
+    }
+
+    /// TEMPORARY becomes RBW: a pipeline is going to use it.
+    pub(crate) fn adopt(&self, replica: &Arc<ActiveReplica>) -> ReplicaResult<Block> {
+        let stamp = {
+            let status = replica.status();
+            state::after(Some(status.state), Step::Adopt).ok_or_else(|| wrong(replica.id, status.state, "adopt"))?;
+            status.stamp
+        };
+        let (from, to) = (replica.home.tmp(), replica.home.rbw());
+        for name in [layout::meta_name(replica.id, stamp), layout::data_name(replica.id)] {
+            move_file(&from.join(&name), &to, &name)?;
+        }
+        let mut status = replica.status();
+        status.state = ReplicaState::Rbw;
+        status.acked = status.on_disk;
+        Ok(Block {
+            id: replica.id,
+            generation_stamp: stamp,
+            len: status.on_disk,
+        })
+    }
+
+    /// Reopens a finalized replica under stamp `to`; its length must be `len`.
+    pub(crate) fn append(
+        self: &Arc<Self>,
+        block: &Block,
+        to: GenerationStamp,
+        len: u64,
+        interrupt: Interrupt,
+    ) -> ReplicaResult<ReplicaWriter> {
+        let replica = match self.found(block)? {
+            Entry::Finalized(finalized) => {
+                check_stamp(block, finalized.stamp, to)?;
+                check_len(block.id, finalized.len, len)?;
+                self.reopen(block.id, &finalized, to)?
+            }
+            other => return Err(wrong(block.id, Self::describe(&other).0, "append to")),
+        };
+        self.resume(replica, interrupt)
+    }
+
+    /// Goes on with an append whose pipeline failed at set-up: FINALIZED or RBW of exactly `len` bytes.
+    pub(crate) fn recover_append(
+        self: &Arc<Self>,
+        block: &Block,
+        to: GenerationStamp,
+        len: u64,
+        interrupt: Interrupt,
+    ) -> ReplicaResult<ReplicaWriter> {
+        match self.found(block)? {
+            Entry::Finalized(_) => self.append(block, to, len, interrupt),
+            Entry::Active(replica) => {
+                self.check_settled(block, &replica, to, len)?;
+                self.restamp(&replica, to)?;
+                self.resume(replica, interrupt)
+            }
+            Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
+        }
+    }
+
+    /// Goes on with streaming after a pipeline failure. `min`: bytes the client knows acked; `max`: bytes it sent.
+    pub(crate) fn recover_rbw(
+        self: &Arc<Self>,
+        block: &Block,
+        to: GenerationStamp,
+        min: u64,
+        max: u64,
+        interrupt: Interrupt,
+    ) -> ReplicaResult<ReplicaWriter> {
+        let Entry::Active(replica) = self.found(block)? else {
+            return Err(wrong(block.id, ReplicaState::Finalized, "recover"));
+        };
+        let state = replica.status().state;
+        state::after(Some(state), Step::Recover).ok_or_else(|| wrong(block.id, state, "recover"))?;
+        replica.stop_writer(self.options.stop_writer_patience)?;
+        let (acked, on_disk, stamp) = {
+            let status = replica.status();
+            (status.acked, status.on_disk, status.stamp)
+        };
+        check_stamp(block, stamp, to)?;
+        if acked < min || on_disk > max {
+            return Err(ReplicaError::WrongLength {
+                block: block.id,
+                problem: format!("has {acked} bytes acked and {on_disk} on disk, expected {min} to {max}"),
+            });
+        }
+        if on_disk > acked {
+            self.truncate(&replica, acked)?;
+        } else {
+            replica.status().received = on_disk;
+        }
+        self.restamp(&replica, to)?;
+        self.resume(replica, interrupt)
+    }
+
+    /// Closes a replica whose pipeline failed at the end; bumps its stamp, no data follows.
+    pub(crate) fn recover_close(
+        self: &Arc<Self>,
+        block: &Block,
+        to: GenerationStamp,
+        len: u64,
+    ) -> ReplicaResult<FinalizedReplica> {
+        match self.found(block)? {
+            Entry::Finalized(finalized) => {
+                check_stamp(block, finalized.stamp, to)?;
+                check_len(block.id, finalized.len, len)?;
+                let dir = self.finalized_dir(block.id, &finalized);
+                rename(
+                    &dir.join(layout::meta_name(block.id, finalized.stamp)),
+                    &dir.join(layout::meta_name(block.id, to)),
+                )?;
+                let now = Finalized { stamp: to, ..finalized };
+                let home = self.volumes[usize::from(now.volume)].clone();
+                let block = now.block(block.id);
+                self.replicas.lock().insert(block.id, Entry::Finalized(now));
+                Ok(self.placed(block, &home))
+            }
+            Entry::Active(replica) => {
+                self.check_settled(block, &replica, to, len)?;
+                self.restamp(&replica, to)?;
+                self.finalize(&replica)
+            }
+            Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
+        }
+    }
+
+    /// Stops the writer of an RBW and checks stamp, length and that every byte received was acked.
+    fn check_settled(
+        &self,
+        block: &Block,
+        replica: &Arc<ActiveReplica>,
+        to: GenerationStamp,
+        len: u64,
+    ) -> ReplicaResult<()> {
+        let state = replica.status().state;
+        state::after(Some(state), Step::Recover).ok_or_else(|| wrong(block.id, state, "recover"))?;
+        replica.stop_writer(self.options.stop_writer_patience)?;
+        let status = replica.status();
+        check_stamp(block, status.stamp, to)?;
+        if status.received != status.on_disk || status.on_disk != status.acked {
+            return Err(ReplicaError::WrongLength {
+                block: block.id,
+                problem: format!(
+                    "has {} bytes received, {} on disk, {} acked",
+                    status.received, status.on_disk, status.acked
+                ),
+            });
+        }
+        check_len(block.id, status.on_disk, len)
+    }
+
+    /// Moves a finalized replica's files back to `rbw`. Data first: the reverse of finalizing, so that loading sees
+    /// the same half-way picture.
+    fn reopen(&self, id: BlockId, finalized: &Finalized, to: GenerationStamp) -> ReplicaResult<Arc<ActiveReplica>> {
+        let home = self.volumes[usize::from(finalized.volume)].clone();
+        let block = Block {
+            generation_stamp: to,
+            ..finalized.block(id)
+        };
+        let replica = Arc::new(ActiveReplica::new(
+            block,
+            ReplicaState::Rbw,
+            home.clone(),
+            finalized.len,
+        ));
+        {
+            let mut map = self.replicas.lock();
+            match map.get_mut(&id) {
+                Some(entry) if matches!(&*entry, Entry::Finalized(now) if now.stamp == finalized.stamp) => {
+                    *entry = Entry::Active(replica.clone());
+                }
+                _ => return Err(ReplicaError::NotFound(id, finalized.stamp)),
+            }
+        }
+        let (from, rbw) = (self.finalized_dir(id, finalized), home.rbw());
+        rename(&from.join(layout::data_name(id)), &rbw.join(layout::data_name(id)))?;
+        rename(
+            &from.join(layout::meta_name(id, finalized.stamp)),
+            &rbw.join(layout::meta_name(id, to)),
+        )?;
+        Ok(replica)
+    }
+
+    /// Gives an RBW a new stamp.
+    fn restamp(&self, replica: &ActiveReplica, to: GenerationStamp) -> ReplicaResult<()> {
+        let (old, dir) = {
+            let status = replica.status();
+            (status.stamp, replica.dir(status.state))
+        };
+        if old != to {
+            rename(
+                &dir.join(layout::meta_name(replica.id, old)),
+                &dir.join(layout::meta_name(replica.id, to)),
+            )?;
+            replica.status().stamp = to;
+        }
+        Ok(())
+    }
+
+    /// Cuts an RBW back to `len` bytes, data and checksums.
+    fn truncate(&self, replica: &ActiveReplica, len: u64) -> ReplicaResult<()> {
+        let (on_disk, stamp, dir) = {
+            let status = replica.status();
+            (status.on_disk, status.stamp, replica.dir(status.state))
+        };
+        let path = dir.join(layout::data_name(replica.id));
+        let (data, meta, format) = open_files(&dir, replica.id, stamp)?;
+        let chunk = u64::from(format.chunk);
+        let (start, into) = (len - len % chunk, (len % chunk) as usize);
+        let mut last_sum = None;
+        if into > 0 && format.size() > 0 {
+            let whole = (on_disk - start).min(chunk) as usize;
+            let kept =
+                partial_sum_on_disk(&data, &meta, format, start, whole).map_err(ReplicaError::io("read", &path))?;
+            kept.ok_or(ReplicaError::Corrupt {
+                block: replica.id,
+                offset: start,
+            })?;
+            let mut bytes = vec![0; into];
+            data.read_exact_at(&mut bytes, start)
+                .map_err(ReplicaError::io("read", &path))?;
+            let sum = format.sum(&bytes);
+            meta.write_all_at(&sum.to_be_bytes(), format.meta_offset(start / chunk))
+                .map_err(ReplicaError::io("write checksums of", &path))?;
+            last_sum = Some(sum);
+        }
+        data.set_len(len)
+            .and_then(|()| meta.set_len(format.meta_len(len)))
+            .map_err(ReplicaError::io("truncate", &path))?;
+        replica.home.add_used(-((on_disk - len) as i64));
+        let mut status = replica.status();
+        status.received = len;
+        status.on_disk = len;
+        status.last_sum = last_sum;
+        Ok(())
+    }
+
+    /// Opens the files of an RBW for a new writer.
+    fn resume(self: &Arc<Self>, replica: Arc<ActiveReplica>, interrupt: Interrupt) -> ReplicaResult<ReplicaWriter> {
+        let (state, stamp) = {
+            let status = replica.status();
+            (status.state, status.stamp)
+        };
+        let dir = replica.dir(state);
+        let (data, meta, format) = open_files(&dir, replica.id, stamp)?;
+        let number = replica.enter(interrupt);
+        let path = dir.join(layout::data_name(replica.id));
+        Ok(ReplicaWriter::new(
+            replica,
+            self.clone(),
+            number,
+            path,
+            data,
+            meta,
+            format,
+        ))
+    }
+
+    pub(crate) fn finalized_dir(&self, id: BlockId, finalized: &Finalized) -> PathBuf {
+        match &finalized.dir {
+            Some(dir) => dir.as_ref().clone(),
+            None => self.volumes[usize::from(finalized.volume)]
+                .finalized()
+                .join(layout::finalized_dir(id)),
+        }
+    }
+
+    /// Takes replicas out of the map, renames their files aside and has them removed in the background. Returns those
+    /// that were there. Unknown ones and ones with a newer stamp than asked for are left alone.
+    pub(crate) fn invalidate(&self, blocks: &[Block]) -> Vec<FinalizedReplica> {
+        blocks.iter().filter_map(|block| self.invalidate_one(block)).collect()
+    }
+
+    fn invalidate_one(&self, block: &Block) -> Option<FinalizedReplica> {
+        let entry = self.entry(block.id)?;
+        let (_, stamp) = Self::describe(&entry);
+        if stamp > block.generation_stamp {
+            tracing::warn!(%block, found = %stamp, "not invalidating a replica with a newer generation stamp");
+            return None;
+        }
+        if let Entry::Active(replica) = &entry {
+            replica.abandon();
+            if let Err(error) = replica.stop_writer(self.options.stop_writer_patience) {
+                tracing::warn!(%error, "invalidating a replica whose writer does not stop");
+            }
+        }
+        // The writer may have finalized it meanwhile, or removed it.
+        let entry = {
+            let mut map = self.replicas.lock();
+            let slot = map.get_mut(&block.id)?;
+            match slot {
+                Entry::Deleting => return None,
+                _ => std::mem::replace(slot, Entry::Deleting),
+            }
+        };
+        let (state, stamp) = Self::describe(&entry);
+        let (dir, home, len) = match &entry {
+            Entry::Finalized(finalized) => (
+                self.finalized_dir(block.id, finalized),
+                self.volumes[usize::from(finalized.volume)].clone(),
+                finalized.len,
+            ),
+            Entry::Active(replica) => (replica.dir(state), replica.home.clone(), replica.status().on_disk),
+            Entry::Deleting => return None,
+        };
+        for name in [layout::data_name(block.id), layout::meta_name(block.id, stamp)] {
+            self.deleter.remove(&dir.join(&name), &home.tmp(), &name);
+        }
+        home.add_used(-((len + ChunkFormat::NONE.chunks(len) * 4 + META_HEADER_LEN) as i64));
+        self.replicas.lock().remove(&block.id);
+        tracing::info!(%block, state = state.name(), "invalidated replica");
+        Some(self.placed(
+            Block {
+                generation_stamp: stamp,
+                len,
+                ..*block
+            },
+            &home,
+        ))
+    }
+}
+
+/// What a new replica is to be like.
+pub struct NewReplica<'a> {
+    /// Its checksums.
+    pub format: ChunkFormat,
+    /// Preferred medium.
+    pub storage_type: Option<StorageType>,
+    /// Preferred storage.
+    pub storage_id: Option<&'a StorageId>,
+    /// Wakes the writing thread when it must leave.
+    pub interrupt: Interrupt,
+}
+
+impl Finalized {
+    pub(crate) fn block(&self, id: BlockId) -> Block {
+        Block {
+            id,
+            generation_stamp: self.stamp,
+            len: self.len,
+        }
+    }
+}
+
+fn exists(block: BlockId, entry: &Entry) -> ReplicaError {
+    let (state, stamp) = Pool::describe(entry);
+    ReplicaError::AlreadyExists { block, stamp, state }
+}
+
+fn wrong(block: BlockId, state: ReplicaState, step: &'static str) -> ReplicaError {
+    ReplicaError::WrongState { block, state, step }
+}
+
+fn check_stamp(block: &Block, found: GenerationStamp, to: GenerationStamp) -> ReplicaResult<()> {
+    if found < block.generation_stamp || found > to {
+        return Err(ReplicaError::WrongStamp {
+            block: block.id,
+            found,
+            wanted: format!("{} to {to}", block.generation_stamp),
+        });
+    }
+    Ok(())
+}
+
+fn check_len(block: BlockId, found: u64, wanted: u64) -> ReplicaResult<()> {
+    if found != wanted {
+        return Err(ReplicaError::WrongLength {
+            block,
+            problem: format!("has {found} bytes, expected {wanted}"),
+        });
+    }
+    Ok(())
+}
+
+/// Creates both files of a new replica; the meta file gets its header.
+fn create_files(dir: &Path, block: &Block, format: ChunkFormat) -> ReplicaResult<(File, File)> {
+    let create = |path: &Path| {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map_err(ReplicaError::io("create", path))
+    };
+    let data_path = dir.join(layout::data_name(block.id));
+    let meta_path = dir.join(layout::meta_name(block.id, block.generation_stamp));
+    let data = create(&data_path)?;
+    let header = create(&meta_path).and_then(|meta| {
+        meta.write_all_at(&format.header(), 0)
+            .map_err(ReplicaError::io("write", &meta_path))?;
+        Ok(meta)
+    });
+    match header {
+        Ok(meta) => Ok((data, meta)),
+        Err(error) => {
+            remove(&data_path)?;
+            Err(error)
+        }
+    }
+}
+
+/// Opens both files of a replica for reading and writing.
+pub(crate) fn open_files(dir: &Path, id: BlockId, stamp: GenerationStamp) -> ReplicaResult<(File, File, ChunkFormat)> {
+    let open = |path: &Path| {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(ReplicaError::io("open", path))
+    };
+    let data = open(&dir.join(layout::data_name(id)))?;
+    let meta_path = dir.join(layout::meta_name(id, stamp));
+    let meta = open(&meta_path)?;
+    let mut header = [0; META_HEADER_LEN as usize];
+    meta.read_exact_at(&mut header, 0)
+        .map_err(ReplicaError::io("read", &meta_path))?;
+    let format = ChunkFormat::from_header(header).ok_or(ReplicaError::Corrupt { block: id, offset: 0 })?;
+    Ok((data, meta, format))
+}
+
+/// Renames into `dir`, making it if it is missing.
+fn move_file(from: &Path, dir: &Path, name: &str) -> ReplicaResult<()> {
+    let to = dir.join(name);
+    match fs::rename(from, &to) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !dir.exists() => {
+            create_dir(dir, 0o700)?;
+            rename(from, &to)
+        }
+        other => other.map_err(ReplicaError::io("rename", from)),
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> ReplicaResult<()> {
+    fs::rename(from, to).map_err(ReplicaError::io("rename", from))
+}
+
+/// Removes a file that may be gone already.
+fn remove(path: &Path) -> ReplicaResult<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ReplicaError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

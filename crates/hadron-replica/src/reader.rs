@@ -1,0 +1,208 @@
+//! A replica opened for reading: files, lengths and checksums as they were at one moment.
+//!
+//! Invariant: `visible <= readable`; every checksum handed out fits the data up to `readable`, also while a writer
+//! goes on extending the last chunk (its checksum on disk may already cover more than a reader may see).
+
+use crate::active::ActiveReplica;
+use crate::chunks::{ChunkFormat, META_HEADER_LEN};
+use crate::error::{ReplicaError, ReplicaResult};
+use crate::layout;
+use crate::pool::{Entry, Pool};
+use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tries to open files that a finalizing or reopening thread is moving.
+const OPEN_ATTEMPTS: usize = 4;
+
+/// A replica opened for reading.
+pub struct ReplicaReader {
+    id: BlockId,
+    data: File,
+    meta: Option<File>,
+    path: PathBuf,
+    stamp: GenerationStamp,
+    state: ReplicaState,
+    format: ChunkFormat,
+    visible: u64,
+    readable: u64,
+    last_sum: Option<u32>,
+}
+
+impl ReplicaReader {
+    /// Opens `block` in `pool`. A replica with a newer stamp than asked for is fine, an older one is an error.
+    /// An RBW that is shorter than `need` bytes is waited for, at most `patience`.
+    pub(crate) fn open(pool: &Pool, block: &Block, need: u64, patience: Duration) -> ReplicaResult<Self> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match Self::open_once(pool, block, need, patience) {
+                Err(ReplicaError::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound && attempt < OPEN_ATTEMPTS => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn open_once(pool: &Pool, block: &Block, need: u64, patience: Duration) -> ReplicaResult<Self> {
+        let entry = pool
+            .entry(block.id)
+            .ok_or(ReplicaError::NotFound(block.id, block.generation_stamp))?;
+        let (_, stamp) = Pool::describe(&entry);
+        if stamp < block.generation_stamp {
+            return Err(ReplicaError::WrongStamp {
+                block: block.id,
+                found: stamp,
+                wanted: format!("at least {}", block.generation_stamp),
+            });
+        }
+        match entry {
+            Entry::Finalized(finalized) => {
+                let dir = pool.finalized_dir(block.id, &finalized);
+                let lengths = Lengths {
+                    state: ReplicaState::Finalized,
+                    visible: finalized.len,
+                    readable: finalized.len,
+                    last_sum: None,
+                };
+                Self::open_in(&dir, block.id, stamp, lengths)
+            }
+            Entry::Active(replica) => Self::open_active(&replica, block, need, patience),
+            Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
+        }
+    }
+
+    fn open_active(replica: &Arc<ActiveReplica>, block: &Block, need: u64, patience: Duration) -> ReplicaResult<Self> {
+        replica.wait_on_disk(need, patience);
+        let (stamp, lengths) = {
+            let status = replica.status();
+            let Some(visible) = status.visible() else {
+                return Err(ReplicaError::WrongState {
+                    block: block.id,
+                    state: status.state,
+                    step: "read",
+                });
+            };
+            let lengths = Lengths {
+                state: status.state,
+                visible,
+                readable: status.on_disk,
+                last_sum: status.last_sum,
+            };
+            (status.stamp, lengths)
+        };
+        Self::open_in(&replica.dir(lengths.state), block.id, stamp, lengths)
+    }
+
+    fn open_in(dir: &Path, id: BlockId, stamp: GenerationStamp, lengths: Lengths) -> ReplicaResult<Self> {
+        let path = dir.join(layout::data_name(id));
+        let data = File::open(&path).map_err(ReplicaError::io("open", &path))?;
+        let meta_path = dir.join(layout::meta_name(id, stamp));
+        let meta = match File::open(&meta_path) {
+            Ok(meta) => Some(meta),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(ReplicaError::io("open", &meta_path)(error)),
+        };
+        let mut header = [0; META_HEADER_LEN as usize];
+        let format = meta
+            .as_ref()
+            .filter(|meta| meta.read_exact_at(&mut header, 0).is_ok())
+            .and_then(|_| ChunkFormat::from_header(header));
+        if format.is_none() {
+            tracing::warn!(file = %meta_path.display(), "meta file is missing or malformed, sending without checksums");
+        }
+        Ok(Self {
+            id,
+            data,
+            meta,
+            path,
+            stamp,
+            state: lengths.state,
+            format: format.unwrap_or(ChunkFormat::NONE),
+            visible: lengths.visible,
+            readable: lengths.readable,
+            last_sum: lengths.last_sum,
+        })
+    }
+
+    /// The replica as it is: id, its own stamp, bytes on disk.
+    pub fn block(&self) -> Block {
+        Block {
+            id: self.id,
+            generation_stamp: self.stamp,
+            len: self.readable,
+        }
+    }
+    /// FINALIZED or RBW.
+    pub fn state(&self) -> ReplicaState {
+        self.state
+    }
+    /// Checksums of the meta file; [`ChunkFormat::NONE`] without a usable one.
+    pub fn format(&self) -> ChunkFormat {
+        self.format
+    }
+    /// Bytes a reader may ask for.
+    pub fn visible_len(&self) -> u64 {
+        self.visible
+    }
+    /// Bytes that can be sent to round a range up to whole chunks.
+    pub fn readable_len(&self) -> u64 {
+        self.readable
+    }
+    /// The data file, for `sendfile` and `posix_fadvise`.
+    pub fn data(&self) -> &File {
+        &self.data
+    }
+    /// The data file's name, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads exactly `into.len()` bytes at `offset`. A file shorter than the replica's length is [`ReplicaError::Corrupt`].
+    pub fn read_data(&self, into: &mut [u8], offset: u64) -> ReplicaResult<()> {
+        self.data
+            .read_exact_at(into, offset)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => ReplicaError::Corrupt { block: self.id, offset },
+                _ => ReplicaError::io("read", &self.path)(error),
+            })
+    }
+
+    /// Reads the checksums of the chunks from `first` on that `into` has room for (4 bytes each, big endian).
+    /// `into` must not reach beyond the chunk of `readable_len`.
+    pub fn read_sums(&self, into: &mut [u8], first: u64) -> ReplicaResult<()> {
+        let Some(meta) = self
+            .meta
+            .as_ref()
+            .filter(|_| self.format.size() > 0 && !into.is_empty())
+        else {
+            return Ok(());
+        };
+        meta.read_exact_at(into, self.format.meta_offset(first))
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => ReplicaError::Corrupt {
+                    block: self.id,
+                    offset: first * u64::from(self.format.chunk),
+                },
+                _ => ReplicaError::io("read checksums of", &self.path)(error),
+            })?;
+        let count = (into.len() / 4) as u64;
+        if let Some(sum) = self.last_sum
+            && first + count == self.format.chunks(self.readable)
+            && let Some(last) = into.last_chunk_mut::<4>()
+        {
+            *last = sum.to_be_bytes();
+        }
+        Ok(())
+    }
+}
+
+struct Lengths {
+    state: ReplicaState,
+    visible: u64,
+    readable: u64,
+    last_sum: Option<u32>,
+}
