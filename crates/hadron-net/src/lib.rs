@@ -8,10 +8,8 @@
 pub mod client;
 mod context;
 mod identity;
-#[allow(dead_code)]
 mod metrics;
 mod protocol;
-#[allow(dead_code)]
 pub mod server;
 
 pub use client::{ReconnectingClient, RpcClient, RpcClientOptions, RpcError};

@@ -50,12 +50,16 @@ impl ProtocolMetrics {
         }
     }
 
-    /// The counters of `method`.
-    pub fn method(&self, method: &str) -> &MethodMetrics {
-        match self.methods.binary_search_by_key(&method, |(name, _)| name) {
-            Ok(index) => &self.methods[index].1,
-            Err(_) => &self.other,
-        }
+    /// Where the counters of `method` are in [`ProtocolMetrics::methods`].
+    pub fn index_of(&self, method: &str) -> Option<usize> {
+        self.methods.binary_search_by(|(name, _)| (*name).cmp(method)).ok()
+    }
+
+    /// The counters at an index of [`ProtocolMetrics::index_of`]; `None` gives those of methods not listed.
+    pub fn method_at(&self, index: Option<usize>) -> &MethodMetrics {
+        index
+            .and_then(|index| self.methods.get(index))
+            .map_or(&self.other, |(_, method)| method)
     }
 }
 

@@ -101,6 +101,8 @@ error_kinds! {
     VersionMismatch = "org.apache.hadoop.ipc.RPC$VersionMismatch",
     /// Problem inside the RPC layer.
     IpcServer = "org.apache.hadoop.ipc.RpcServerException",
+    /// The SASL conversation broke its rules.
+    Sasl = "javax.security.sasl.SaslException",
     /// Malformed connection.
     Ipc = "org.apache.hadoop.ipc.IpcException",
     /// Undecodable request.

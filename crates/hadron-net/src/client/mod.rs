@@ -1,6 +1,13 @@
 //! The RPC client: one connection that carries many calls at a time, and a helper that reconnects.
+//!
+//! Callers encode their frame into the connection's output and, when nothing is queued there, write it to the socket
+//! themselves; one task per connection reads answers, writes what the socket did not take, and pings.
+//! Invariants: every pending call is answered, fails with the connection, or was dropped by its caller; the task ends
+//! when the last clone of the client is dropped.
 
 mod error;
+mod frames;
+mod link;
 mod options;
 mod reconnecting;
 
@@ -8,33 +15,36 @@ pub use error::RpcError;
 pub use options::RpcClientOptions;
 pub use reconnecting::ReconnectingClient;
 
+use bytes::Bytes;
 use hadron_types::CallId;
+use link::Link;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One connection to an RPC server. Many calls may be in flight; dropping the last clone closes the connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RpcClient {
-    addr: SocketAddr,
-    #[allow(dead_code)]
-    options: RpcClientOptions,
+    link: Arc<link::LinkHandle>,
 }
 
 impl RpcClient {
-    /// Connects, sends preamble and connection context.
+    /// Connects, sends preamble and connection context. Must be called inside a tokio runtime.
     ///
     /// Errors: [`RpcError::Io`] or [`RpcError::TimedOut`] when the connection is not made in `options.connect_timeout`.
     pub async fn connect(addr: SocketAddr, options: RpcClientOptions) -> Result<Self, RpcError> {
-        Ok(Self { addr, options })
+        let link = Link::connect(addr, options).await?;
+        Ok(Self { link: Arc::new(link) })
     }
 
     /// The server's address.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.link.addr()
     }
 
     /// Whether the connection still takes calls.
     pub fn is_open(&self) -> bool {
-        false
+        self.link.is_open()
     }
 
     /// Calls `method` of the protocol in the options under a fresh call id.
@@ -58,14 +68,45 @@ impl RpcClient {
         method: &str,
         request: &Q,
     ) -> Result<R, RpcError> {
-        let _ = (call_id, retry_count, method, request);
-        Err(RpcError::Closed { addr: self.addr })
+        let target = (self.link.options().protocol, self.link.options().protocol_version);
+        let body = self.link.call(target, call_id, retry_count, method, request).await?;
+        self.decode(body)
+    }
+
+    /// Calls a method of another protocol that the same server serves.
+    pub async fn call_protocol<Q: prost::Message, R: prost::Message + Default>(
+        &self,
+        protocol: &str,
+        version: u64,
+        method: &str,
+        request: &Q,
+    ) -> Result<R, RpcError> {
+        let body = self
+            .link
+            .call((protocol, version), next_call_id(), 0, method, request)
+            .await?;
+        self.decode(body)
+    }
+
+    fn decode<R: prost::Message + Default>(&self, body: Bytes) -> Result<R, RpcError> {
+        R::decode(body).map_err(|error| RpcError::Malformed {
+            addr: self.addr(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+impl std::fmt::Debug for RpcClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RpcClient")
+            .field("addr", &self.addr())
+            .field("is_open", &self.is_open())
+            .finish()
     }
 }
 
 /// Draws the next call id of this process, 0..=i32::MAX, wrapping.
 pub fn next_call_id() -> CallId {
-    use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     CallId((NEXT.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff) as i32)
 }

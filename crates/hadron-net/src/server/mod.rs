@@ -1,6 +1,12 @@
 //! The RPC server: a listener, one task per connection, and a table of protocols.
 
+mod accept;
+mod admission;
+mod connection;
+mod dispatch;
 mod options;
+mod respond;
+mod session;
 
 pub use options::RpcServerOptions;
 
@@ -12,6 +18,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Handle of what all connections of a server share.
+pub(crate) type ServerRef = Arc<ServerShared>;
+
 /// What all connections of a server share.
 pub(crate) struct ServerShared {
     pub(crate) options: RpcServerOptions,
@@ -19,12 +28,13 @@ pub(crate) struct ServerShared {
     pub(crate) metrics: Arc<RpcMetrics>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    pub(crate) admissions: admission::Admissions,
 }
 
 /// A listening RPC server. Dropping it stops it without waiting; [`RpcServer::shutdown`] waits.
 pub struct RpcServer {
     local_addr: SocketAddr,
-    shared: Arc<ServerShared>,
+    shared: ServerRef,
 }
 
 impl RpcServer {
@@ -62,7 +72,9 @@ impl RpcServer {
             metrics,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            admissions: admission::Admissions::default(),
         });
+        shared.tasks.spawn(accept::accept_loop(listener, Arc::clone(&shared)));
         Ok(Self { local_addr, shared })
     }
 

@@ -1,0 +1,327 @@
+//! One connection's task: reads, lets the [`Session`] make requests of the bytes, runs them, writes the answers.
+//!
+//! It is a hand-written state machine around `poll`: everything that is ready is done in one turn, so that all
+//! answers to one read leave in one write. At a limit (calls in flight, unsent bytes) it stops reading; the peer then
+//! meets TCP's back-pressure. Answers of [`Reply::Later`] and [`Reply::Waiting`] leave when they come, in any order.
+//! Invariant: a call counts in `calls_in_flight` from its dispatch until its answer is in `output`.
+
+use super::ServerRef;
+use super::admission::Admission;
+use super::dispatch;
+use super::respond::{ReplyTo, append_answer, append_error};
+use super::session::{CallNumbers, Request, Session, Step};
+use crate::{CallContext, Reply};
+use bytes::{Buf, Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use hadron_types::{CallId, ClientId, ErrorKind, HadoopError};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+/// Room made for one read.
+const READ_CHUNK: usize = 16 << 10;
+/// A drained output buffer larger than this is given back.
+const KEPT_OUTPUT_LEN: usize = 64 << 10;
+
+/// A call that was answered after its dispatch.
+struct Finished {
+    reply_to: ReplyTo,
+    started: Instant,
+    result: Result<Bytes, HadoopError>,
+}
+
+type WaitingCall = Pin<Box<dyn Future<Output = Finished> + Send>>;
+
+pub(crate) struct Connection {
+    server: ServerRef,
+    stream: TcpStream,
+    peer: SocketAddr,
+    session: Session,
+    input: BytesMut,
+    output: BytesMut,
+    waiting: FuturesUnordered<WaitingCall>,
+    spawned_count: usize,
+    finished_sender: mpsc::UnboundedSender<Finished>,
+    finished: mpsc::UnboundedReceiver<Finished>,
+    /// When to look whether the connection makes progress, is idle, or still shakes hands.
+    check: Pin<Box<Sleep>>,
+    accepted: Instant,
+    last_received: Instant,
+    /// Since when the peer has not taken any of the output; `None` when all of it went out.
+    stuck_since: Option<Instant>,
+    /// No more input: the peer closed or the session ended. Answers still owed are sent.
+    is_input_closed: bool,
+    _admission: Admission,
+}
+
+impl Connection {
+    pub(crate) fn new(server: ServerRef, stream: TcpStream, peer: SocketAddr, admission: Admission) -> Self {
+        let (finished_sender, finished) = mpsc::unbounded_channel();
+        let now = Instant::now();
+        Self {
+            session: Session::new(peer.ip().to_canonical(), server.options.max_frame_len),
+            check: Box::pin(tokio::time::sleep(server.options.handshake_timeout)),
+            server,
+            stream,
+            peer,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            waiting: FuturesUnordered::new(),
+            spawned_count: 0,
+            finished_sender,
+            finished,
+            accepted: now,
+            last_received: now,
+            stuck_since: None,
+            is_input_closed: false,
+            _admission: admission,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub(crate) async fn run(mut self) {
+        let server = Arc::clone(&self.server);
+        let served = tokio::select! {
+            biased;
+            () = server.stop.cancelled() => Ok(()),
+            served = poll_fn(|cx| self.poll(cx)) => served,
+        };
+        let in_flight = self.in_flight() as i64;
+        server.metrics.calls_in_flight.fetch_sub(in_flight, Ordering::Relaxed);
+        if let Err(error) = served {
+            tracing::debug!(server = server.options.name, peer = %self.peer, %error, "connection ends");
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.waiting.len() + self.spawned_count
+    }
+
+    fn may_take_requests(&self) -> bool {
+        let options = &self.server.options;
+        self.in_flight() < options.max_calls_in_flight && self.output.len() < options.max_unsent_bytes
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.poll_finished(cx);
+            let mut is_progressing = self.take_requests();
+            is_progressing |= self.poll_read(cx)?;
+            is_progressing |= self.take_requests();
+            self.poll_write(cx)?;
+            let is_idle = self.output.is_empty() && self.in_flight() == 0;
+            if is_idle && (self.session.is_closed() || (self.is_input_closed && !is_progressing)) {
+                return Poll::Ready(Ok(()));
+            }
+            if !is_progressing && self.poll_check(cx)?.is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn poll_finished(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(finished)) = self.waiting.poll_next_unpin(cx) {
+            self.answer(finished);
+        }
+        while let Poll::Ready(Some(finished)) = self.finished.poll_recv(cx) {
+            self.spawned_count -= 1;
+            self.answer(finished);
+        }
+    }
+
+    fn answer(&mut self, finished: Finished) {
+        self.server.metrics.calls_in_flight.fetch_sub(1, Ordering::Relaxed);
+        append_answer(
+            &self.server,
+            &mut self.output,
+            &finished.reply_to,
+            finished.started,
+            finished.result,
+        );
+    }
+
+    /// Reads once if the limits allow. Returns whether something came.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        if self.is_input_closed || self.session.is_closed() || !self.may_take_requests() {
+            return Ok(false);
+        }
+        while self.stream.poll_read_ready(cx)?.is_ready() {
+            self.input.reserve(READ_CHUNK);
+            match self.stream.try_read_buf(&mut self.input) {
+                Ok(0) => {
+                    self.is_input_closed = true;
+                    return Ok(true);
+                }
+                Ok(len) => {
+                    self.last_received = Instant::now();
+                    self.server
+                        .metrics
+                        .received_bytes
+                        .fetch_add(len as u64, Ordering::Relaxed);
+                    return Ok(true);
+                }
+                // The readiness was stale and is cleared now: ask again, to be woken.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Runs the complete requests in `input` while the limits allow. Returns whether there was one.
+    fn take_requests(&mut self) -> bool {
+        let mut took_one = false;
+        while !self.session.is_closed() && self.may_take_requests() {
+            match self.session.step(&self.server, &mut self.input, &mut self.output) {
+                Step::NeedsMore => break,
+                Step::Call(request) => {
+                    took_one = true;
+                    self.run_request(*request);
+                }
+                Step::Refused(numbers, error) => append_error(&mut self.output, &numbers, &error),
+            }
+        }
+        took_one
+    }
+
+    fn run_request(&mut self, request: Request) {
+        let started = Instant::now();
+        let mut reply_to = ReplyTo {
+            numbers: CallNumbers {
+                call_id: request.call_id,
+                client_id: request.client_id.clone(),
+                retry_count: request.retry_count,
+            },
+            protocol: None,
+            method: None,
+            received: self.last_received,
+        };
+        let index = match dispatch::find_protocol(&self.server, &request.protocol, request.version) {
+            Ok(index) => index,
+            Err(error) => return append_answer(&self.server, &mut self.output, &reply_to, started, Err(error)),
+        };
+        reply_to.protocol = Some(index);
+        reply_to.method = self.server.metrics.protocols[index].index_of(&request.method);
+        let context = CallContext {
+            user: Arc::clone(&request.user),
+            peer: self.peer.ip().to_canonical(),
+            peer_port: self.peer.port(),
+            client_id: <[u8; 16]>::try_from(&*request.client_id).ok().map(ClientId),
+            call_id: CallId(request.call_id),
+            retry_count: request.retry_count,
+            caller_context: request.caller_context,
+            protocol: self.server.protocols[index].name(),
+            received: self.last_received,
+        };
+        match dispatch::dispatch(&self.server, index, &context, &request.method, request.body) {
+            Reply::Ready(result) => append_answer(&self.server, &mut self.output, &reply_to, started, result),
+            Reply::Waiting(future) => {
+                self.server.metrics.calls_in_flight.fetch_add(1, Ordering::Relaxed);
+                self.waiting.push(Box::pin(async move {
+                    Finished {
+                        reply_to,
+                        started,
+                        result: future.await,
+                    }
+                }));
+            }
+            Reply::Later(future) => {
+                self.server.metrics.calls_in_flight.fetch_add(1, Ordering::Relaxed);
+                self.spawned_count += 1;
+                self.spawn(reply_to, started, future);
+            }
+        }
+    }
+
+    /// Runs `future` as a task; its panic becomes an error answer, so that the call is always answered.
+    fn spawn(&self, reply_to: ReplyTo, started: Instant, future: crate::ReplyFuture) {
+        let sender = self.finished_sender.clone();
+        let server = Arc::clone(&self.server);
+        let task = self.server.tasks.spawn(future);
+        self.server.tasks.spawn(async move {
+            let abort = task.abort_handle();
+            let result = tokio::select! {
+                biased;
+                () = server.stop.cancelled() => {
+                    abort.abort();
+                    return;
+                }
+                result = task => result,
+            };
+            let result = result.unwrap_or_else(|error| {
+                tracing::error!(server = server.options.name, %error, "call handler died");
+                Err(HadoopError::new(
+                    ErrorKind::IpcServer,
+                    "internal error: the call's handler died",
+                ))
+            });
+            let _ = sender.send(Finished {
+                reply_to,
+                started,
+                result,
+            });
+        });
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.output.has_remaining() && self.stream.poll_write_ready(cx)?.is_ready() {
+            match self.stream.try_write(&self.output) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(len) => {
+                    self.output.advance(len);
+                    self.stuck_since = None;
+                    self.server.metrics.sent_bytes.fetch_add(len as u64, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.output.is_empty() {
+            self.stuck_since.get_or_insert_with(Instant::now);
+        } else if self.output.capacity() > KEPT_OUTPUT_LEN {
+            self.output = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Looks after the connection's time limits. Ready: the timer was set anew and must be polled again.
+    ///
+    /// Errors: a limit is passed; the connection is to be dropped.
+    fn poll_check(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        if self.check.as_mut().poll(cx).is_pending() {
+            return Ok(Poll::Pending);
+        }
+        let options = &self.server.options;
+        let timed_out = |what| Err(io::Error::new(io::ErrorKind::TimedOut, what));
+        if !self.session.is_open() && self.accepted.elapsed() >= options.handshake_timeout {
+            return timed_out("handshake took too long");
+        }
+        if self
+            .stuck_since
+            .is_some_and(|since| since.elapsed() >= options.unsent_timeout)
+        {
+            return timed_out("peer does not read its responses");
+        }
+        let is_idle = self.in_flight() == 0 && self.last_received.elapsed() >= options.max_idle;
+        let open = self.server.metrics.open_connections.load(Ordering::Relaxed);
+        if is_idle && usize::try_from(open).unwrap_or(0) > options.idle_threshold {
+            return timed_out("idle among many connections");
+        }
+        let next = if self.session.is_open() {
+            options.max_idle
+        } else {
+            options.handshake_timeout
+        };
+        self.check.as_mut().reset(tokio::time::Instant::now() + next);
+        Ok(Poll::Ready(()))
+    }
+}
