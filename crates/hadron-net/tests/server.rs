@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{Frame, RawClient, options, start, start_with};
+use common::{RawClient, options, start, start_with};
 use hadron_net::{ProxyUsers, RpcServerOptions};
+use hadron_proto::common::RpcSaslProto;
 use hadron_proto::common::rpc_response_header_proto::{RpcErrorCodeProto, RpcStatusProto};
 use hadron_proto::common::rpc_sasl_proto::{SaslAuth, SaslState};
-use hadron_proto::common::{RpcSaslProto, UserInformationProto};
 use prost::Message;
 use std::time::Duration;
 
@@ -340,7 +340,6 @@ async fn proxies_need_permission() {
         "User: oozie is not allowed to impersonate bob",
     );
     assert!(client.frame().await.is_none());
-    let _ = UserInformationProto::default();
 }
 
 #[tokio::test]
@@ -487,5 +486,4 @@ async fn shutdown_ends_connections_and_held_calls() {
     client.frame().await.expect("an answer");
     server.shutdown().await;
     assert!(client.frame().await.is_none());
-    let _: Option<Frame> = None;
 }

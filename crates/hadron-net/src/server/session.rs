@@ -316,7 +316,7 @@ fn check_header(header: &RpcRequestHeaderProto) -> Result<(), Fatal> {
         Some(op) if op != OperationProto::RpcFinalPacket as i32 => {
             let name = header.rpc_op().as_str_name();
             return Err(Fatal::header(format!(
-                "IPC Server does not implement rpc header operation {name}"
+                "IPC Server does not implement rpc header operation{name}"
             )));
         }
         Some(_) => {}

@@ -1,5 +1,5 @@
 //! A test protocol and a client that speaks bytes.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, missing_docs)]
 
 use bytes::{Buf, Bytes, BytesMut};
 use hadron_net::{CallContext, Reply, RpcProtocol, RpcServer, RpcServerOptions};
