@@ -1,0 +1,314 @@
+//! DataNodes come, beat, fall silent, go.
+
+use super::BlockMap;
+use crate::cluster::MAX_DATANODES;
+use crate::command::{DatanodeCommand, TransferTask};
+use crate::node::{
+    AdminState, DEFAULT_RACK, Datanode, DatanodeId, NodeIndex, NodeStats, Scheduled, StorageIndex, StorageReport,
+    StorageState,
+};
+use crate::source::BlockSource;
+use hadron_types::{Block, DatanodeUuid, StorageId, TimeMs};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// A DataNode that introduces itself; the shell has checked cluster, version and host.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Identity and addresses, the IP being the one it called from.
+    pub id: DatanodeId,
+    /// Its version, e.g. `3.3.6`.
+    pub software_version: String,
+    /// Its rack; `None` means [`DEFAULT_RACK`].
+    pub rack: Option<String>,
+}
+
+/// Why a DataNode is not taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RegistrationError {
+    /// The limit of known DataNodes is reached.
+    #[error("no room for another datanode")]
+    TooMany,
+}
+
+/// What a DataNode says of itself every few seconds.
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    /// Who.
+    pub node: DatanodeUuid,
+    /// All its storages; a failed one has state [`StorageState::Failed`].
+    pub storages: Vec<StorageReport>,
+    /// Transfers it makes on command.
+    pub xmits: u32,
+    /// Active transfer threads.
+    pub xceivers: u32,
+    /// Volumes that failed.
+    pub failed_volumes: u32,
+    /// Bytes of cache.
+    pub cache_capacity: u64,
+    /// Bytes of cache in use.
+    pub cache_used: u64,
+    /// Whether it wants to send a full report.
+    pub wants_report_lease: bool,
+}
+
+/// The answer to a heartbeat.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct HeartbeatReply {
+    /// Orders, in the sequence to be sent.
+    pub commands: Vec<DatanodeCommand>,
+    /// Lease for a full report, 0 for none.
+    pub report_lease: u64,
+}
+
+impl BlockMap {
+    /// Takes in or takes back a DataNode.
+    ///
+    /// Another node at the same `ip:xferPort` is forgotten, replicas included; the same uuid at a new address moves.
+    pub fn register(
+        &mut self,
+        registration: Registration,
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) -> Result<(), RegistrationError> {
+        let id = registration.id;
+        let known = self.cluster.find(&id.uuid);
+        let at_address = self.cluster.find_by_address(id.ip, id.xfer_port);
+        if let Some(other) = at_address.filter(|&other| Some(other) != known) {
+            self.bury(other, source, now);
+            self.cluster.forget(other);
+        }
+        if known.is_none() && self.cluster.len() >= MAX_DATANODES {
+            return Err(RegistrationError::TooMany);
+        }
+        let rack: Arc<str> = Arc::from(registration.rack.as_deref().unwrap_or(DEFAULT_RACK));
+        let software_version: Arc<str> = Arc::from(registration.software_version);
+        let index = match known {
+            Some(index) => {
+                self.cluster.rename(index, |node| {
+                    node.id = Arc::new(id);
+                    node.rack = rack;
+                    node.software_version = software_version;
+                });
+                index
+            }
+            None => self.cluster.insert(Datanode {
+                id: Arc::new(id),
+                rack,
+                software_version,
+                stats: NodeStats::default(),
+                admin: AdminState::Normal,
+                alive: false,
+                storages: Vec::new(),
+                invalidate: BTreeSet::new(),
+                transfers: VecDeque::new(),
+                scheduled: Scheduled::default(),
+            }),
+        };
+        self.revive(index, now);
+        Ok(())
+    }
+
+    /// Takes in a heartbeat. A node that is not known or was thought dead is told to register and nothing else.
+    pub fn heartbeat(
+        &mut self,
+        beat: &Heartbeat,
+        source: &dyn BlockSource,
+        now: TimeMs,
+        rng: &mut dyn FnMut() -> u64,
+    ) -> HeartbeatReply {
+        let Some(index) = self.cluster.find_alive(&beat.node) else {
+            return HeartbeatReply {
+                commands: vec![DatanodeCommand::Register],
+                report_lease: 0,
+            };
+        };
+        self.note_storages(index, beat, source, now);
+        self.note_stats(index, beat, now);
+        let report_lease = match beat.wants_report_lease {
+            true => self.leases.request(index, now, rng),
+            false => 0,
+        };
+        let commands = self.take_commands(index, beat.xmits);
+        HeartbeatReply { commands, report_lease }
+    }
+
+    /// Declares nodes dead that have been silent for too long; returns how many. Their replicas are forgotten by
+    /// [`BlockMap::drain_slice`].
+    pub fn check_nodes(&mut self, source: &dyn BlockSource, now: TimeMs) -> usize {
+        let limit = self.settings.dead_after_ms();
+        let live = self.cluster.live().iter().copied();
+        let silent = |&index: &NodeIndex| now.since(self.cluster.node(index).stats.last_update) > limit;
+        let dead: Vec<NodeIndex> = live.filter(silent).collect();
+        for &index in &dead {
+            self.bury(index, source, now);
+        }
+        dead.len()
+    }
+
+    /// Forgets up to `budget` replicas of dead nodes and lost storages; returns whether more are left.
+    pub fn drain_slice(&mut self, source: &dyn BlockSource, budget: usize, now: TimeMs) -> bool {
+        let mut left = budget;
+        while let Some(&storage) = self.draining.front() {
+            while self
+                .cluster
+                .get_storage(storage)
+                .is_some_and(|s| s.draining && s.blocks.len() > 0)
+            {
+                if left == 0 {
+                    return true;
+                }
+                left -= 1;
+                let blocks = &self.cluster.storage(storage).blocks;
+                let id = self.replicas.id(blocks.get(blocks.len() - 1));
+                self.remove_replica(id, storage, source, now);
+            }
+            self.draining.pop_front();
+            if self.cluster.get_storage(storage).is_some_and(|s| s.draining) {
+                for open in self.open.values_mut() {
+                    open.forget(storage);
+                }
+                self.cluster.remove_storage(storage);
+            }
+        }
+        false
+    }
+
+    /// Sets the administrative state of a node; `false` when it is not known.
+    pub fn set_admin_state(&mut self, node: &DatanodeUuid, admin: AdminState) -> bool {
+        let Some(index) = self.cluster.find(node) else {
+            return false;
+        };
+        self.cluster.node_mut(index).admin = admin;
+        true
+    }
+
+    fn revive(&mut self, index: NodeIndex, now: TimeMs) {
+        let was_alive = self.cluster.node(index).alive;
+        self.cluster.node_mut(index).stats.last_update = now;
+        self.cluster.set_alive(index, true);
+        self.leases.remove(index);
+        if !was_alive {
+            for storage in self.cluster.node(index).storages.clone() {
+                let storage = self.cluster.storage_mut(storage);
+                storage.draining = false;
+                storage.contents_stale = true;
+            }
+        }
+        self.tick_safe_mode(now);
+    }
+
+    /// Ends the life of a node: no commands, no leases, no copies to or from it, replicas to be forgotten.
+    fn bury(&mut self, index: NodeIndex, source: &dyn BlockSource, now: TimeMs) {
+        self.cluster.set_alive(index, false);
+        self.leases.remove(index);
+        let node = self.cluster.node_mut(index);
+        node.invalidate.clear();
+        node.scheduled = Scheduled::default();
+        let undone = std::mem::take(&mut node.transfers);
+        for storage in node.storages.clone() {
+            self.start_draining(storage);
+        }
+        let mut affected: Vec<_> = self.pending.remove_node(index);
+        for TransferTask { block, targets } in undone {
+            for target in targets {
+                if let Some(target) = self.cluster.find(&target.node.id.uuid) {
+                    self.pending.remove_target(block.id, target);
+                }
+            }
+            affected.push(block.id);
+        }
+        for id in affected {
+            self.reconsider(id, source, now);
+        }
+        for open in self.open.values_mut() {
+            let cluster = &self.cluster;
+            let elsewhere = |storage: StorageIndex| cluster.storage(storage).node != index;
+            open.expected.retain(|&storage| elsewhere(storage));
+            open.reported.retain(|&(storage, _)| elsewhere(storage));
+        }
+    }
+
+    pub(super) fn start_draining(&mut self, index: StorageIndex) {
+        let storage = self.cluster.storage_mut(index);
+        storage.running_report = None;
+        storage.seen = 0;
+        if !std::mem::replace(&mut storage.draining, true) {
+            self.draining.push_back(index);
+        }
+    }
+
+    fn note_storages(&mut self, index: NodeIndex, beat: &Heartbeat, source: &dyn BlockSource, now: TimeMs) {
+        let more_failed = beat.failed_volumes > self.cluster.node(index).stats.failed_volumes;
+        for report in &beat.storages {
+            let Some(storage) = self.cluster.storage_of(index, &report.storage) else {
+                continue;
+            };
+            self.cluster.storage_mut(storage).report = report.clone();
+            if report.storage.state == StorageState::Failed {
+                self.start_draining(storage);
+            }
+        }
+        let named = |id: &StorageId| beat.storages.iter().any(|report| report.storage.id == *id);
+        for storage in self.cluster.node(index).storages.clone() {
+            let known = self.cluster.storage_mut(storage);
+            if named(&known.report.storage.id) || beat.storages.is_empty() {
+                continue;
+            }
+            if known.blocks.len() == 0 && !known.draining {
+                self.start_draining(storage);
+            } else if more_failed {
+                known.report.storage.state = StorageState::Failed;
+                self.start_draining(storage);
+            }
+        }
+        if more_failed {
+            self.drain_slice(source, self.settings.invalidate_limit, now);
+        }
+    }
+
+    fn note_stats(&mut self, index: NodeIndex, beat: &Heartbeat, now: TimeMs) {
+        let sum = |figure: fn(&StorageReport) -> u64| {
+            let usable = beat
+                .storages
+                .iter()
+                .filter(|report| report.storage.state != StorageState::Failed);
+            usable.map(figure).fold(0u64, u64::saturating_add)
+        };
+        let stats = &mut self.cluster.node_mut(index).stats;
+        stats.capacity = sum(|report| report.capacity);
+        stats.dfs_used = sum(|report| report.dfs_used);
+        stats.non_dfs_used = sum(|report| report.non_dfs_used);
+        stats.remaining = sum(|report| report.remaining);
+        stats.block_pool_used = sum(|report| report.block_pool_used);
+        stats.cache_capacity = beat.cache_capacity;
+        stats.cache_used = beat.cache_used;
+        stats.xceivers = beat.xceivers;
+        stats.xmits = beat.xmits;
+        stats.failed_volumes = beat.failed_volumes;
+        stats.last_update = now;
+    }
+
+    fn take_commands(&mut self, index: NodeIndex, xmits: u32) -> Vec<DatanodeCommand> {
+        let mut commands = Vec::new();
+        if self.safe_mode.is_on() {
+            return commands;
+        }
+        let limit = self.settings.invalidate_limit;
+        let streams = self.settings.max_streams.saturating_sub(xmits) as usize;
+        let node = self.cluster.node_mut(index);
+        let count = streams.min(node.transfers.len());
+        let transfers: Vec<TransferTask> = node.transfers.drain(..count).collect();
+        if !transfers.is_empty() {
+            commands.push(DatanodeCommand::Transfer(transfers));
+        }
+        let blocks: Vec<Block> = node.invalidate.iter().take(limit).copied().collect();
+        for block in &blocks {
+            node.invalidate.remove(block);
+        }
+        if !blocks.is_empty() {
+            commands.push(DatanodeCommand::Invalidate(blocks));
+        }
+        commands
+    }
+}

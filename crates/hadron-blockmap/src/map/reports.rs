@@ -1,0 +1,373 @@
+//! What DataNodes report of their replicas.
+//!
+//! A full report is compared in slices: every replica it names moves to the front of its storage's list, what is left
+//! behind at the end is gone. Anything learnt meanwhile from incremental reports counts as named.
+
+use super::BlockMap;
+use crate::classify::{CorruptReason, ReportedReplica, Verdict, classify};
+use crate::node::{NodeIndex, Storage, StorageDescription, StorageIndex};
+use crate::source::{BlockSource, StoredBlock};
+use hadron_types::{Block, BlockId, DatanodeUuid, ReplicaState, StorageId, TimeMs};
+
+/// Most recent states kept of one open block; more come only from a confused DataNode.
+const MAX_OPEN_REPLICAS: usize = 1024;
+
+/// Why a report is not processed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The sender is not registered or counts as dead.
+    #[error("report from dead or unregistered datanode")]
+    UnknownNode,
+    /// Its lease is not valid (any more): the report is ignored.
+    #[error("report without a valid lease")]
+    NoLease,
+    /// It has more storages than we keep.
+    #[error("report of a storage beyond the limit")]
+    TooManyStorages,
+}
+
+/// A full report of one storage being processed. Dropping it leaves everything unnamed where it is.
+#[derive(Debug)]
+pub struct FullReport {
+    storage: StorageIndex,
+    number: u64,
+}
+
+/// How far a full report has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReportProgress {
+    /// Call again.
+    More,
+    /// All done.
+    Done,
+    /// Another report of the storage began, or its node died: stop.
+    Superseded,
+}
+
+/// What happened to a replica.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IncrementKind {
+    /// It is being written.
+    Receiving,
+    /// It is finished.
+    Received,
+    /// It is gone.
+    Deleted,
+}
+
+/// One entry of an incremental report.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Increment {
+    /// The replica.
+    pub block: Block,
+    /// What happened.
+    pub kind: IncrementKind,
+    /// With `Received`: the node that should lose its replica in exchange (balancer).
+    pub delete_hint: Option<DatanodeUuid>,
+}
+
+/// Entries of one storage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StorageIncrements {
+    /// The storage.
+    pub storage: StorageDescription,
+    /// What happened on it, in order.
+    pub increments: Vec<Increment>,
+}
+
+impl BlockMap {
+    /// Whether a full report under `lease` (0: none) may be processed; ask once per RPC, before its storages.
+    pub fn check_report_lease(&self, node: &DatanodeUuid, lease: u64, now: TimeMs) -> Result<(), ReportError> {
+        let index = self.cluster.find_alive(node).ok_or(ReportError::UnknownNode)?;
+        if self.leases.check(index, lease, now) {
+            Ok(())
+        } else {
+            Err(ReportError::NoLease)
+        }
+    }
+
+    /// Begins the full report of one storage.
+    pub fn begin_full_report(
+        &mut self,
+        node: &DatanodeUuid,
+        storage: &StorageDescription,
+    ) -> Result<FullReport, ReportError> {
+        let index = self.cluster.find_alive(node).ok_or(ReportError::UnknownNode)?;
+        let storage = self
+            .cluster
+            .storage_of(index, storage)
+            .ok_or(ReportError::TooManyStorages)?;
+        self.next_report += 1;
+        let known = self.cluster.storage_mut(storage);
+        known.running_report = Some(self.next_report);
+        known.seen = 0;
+        Ok(FullReport {
+            storage,
+            number: self.next_report,
+        })
+    }
+
+    /// Processes up to `budget` replicas of a full report; when `replicas` has ended, removes what it did not name.
+    pub fn report_slice(
+        &mut self,
+        report: &FullReport,
+        replicas: &mut dyn Iterator<Item = ReportedReplica>,
+        source: &dyn BlockSource,
+        budget: usize,
+        now: TimeMs,
+    ) -> ReportProgress {
+        let storage = report.storage;
+        let runs = |known: &Storage| known.running_report == Some(report.number);
+        if !self.cluster.get_storage(storage).is_some_and(runs) {
+            return ReportProgress::Superseded;
+        }
+        let mut left = budget;
+        for replica in replicas.take(budget) {
+            self.process_replica(storage, &replica, None, source, now);
+            left -= 1;
+        }
+        if left == 0 {
+            return ReportProgress::More;
+        }
+        while self.cluster.storage(storage).blocks.len() > self.cluster.storage(storage).seen {
+            if left == 0 {
+                return ReportProgress::More;
+            }
+            left -= 1;
+            let blocks = &self.cluster.storage(storage).blocks;
+            let id = self.replicas.id(blocks.get(blocks.len() - 1));
+            self.remove_replica(id, storage, source, now);
+        }
+        self.finish_full_report(storage, now);
+        ReportProgress::Done
+    }
+
+    /// Ends the RPC that carried full reports. `complete`: it named all storages of the node, so that others are
+    /// gone; `last`: the node's lease ends.
+    pub fn end_full_report_rpc(&mut self, node: &DatanodeUuid, named: &[StorageId], complete: bool, last: bool) {
+        let Some(index) = self.cluster.find_alive(node) else {
+            return;
+        };
+        if last {
+            self.leases.remove(index);
+        }
+        if !complete {
+            return;
+        }
+        for storage in self.cluster.node(index).storages.clone() {
+            if !named.contains(&self.cluster.storage(storage).report.storage.id) {
+                self.start_draining(storage);
+            }
+        }
+    }
+
+    /// Takes in an incremental report.
+    pub fn incremental_report(
+        &mut self,
+        node: &DatanodeUuid,
+        reports: &[StorageIncrements],
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) -> Result<(), ReportError> {
+        let index = self.cluster.find_alive(node).ok_or(ReportError::UnknownNode)?;
+        for report in reports {
+            let known = self.cluster.storage_of(index, &report.storage);
+            let storage = known.ok_or(ReportError::TooManyStorages)?;
+            for increment in &report.increments {
+                self.process_increment(index, storage, increment, source, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// A reader or a DataNode found the replica of `block` on `node` to be corrupt. `false`: nothing to mark.
+    pub fn report_bad_replica(
+        &mut self,
+        block: &Block,
+        node: &DatanodeUuid,
+        storage: Option<&StorageId>,
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) -> bool {
+        let (Some(index), Some(stored)) = (self.cluster.find_alive(node), source.stored(block.id)) else {
+            return false;
+        };
+        let on_node = |storage: &StorageIndex| self.node_of(*storage) == index;
+        let mut replicas = self.replicas.replicas_of(block.id).map(|replica| replica.storage());
+        let Some(found) = replicas.find(on_node).or_else(|| self.storage_named(index, storage)) else {
+            return false;
+        };
+        self.mark_corrupt(found, CorruptReason::Reported, block, &stored, now);
+        true
+    }
+
+    fn storage_named(&self, node: NodeIndex, id: Option<&StorageId>) -> Option<StorageIndex> {
+        let id = id?;
+        let storages = self.cluster.node(node).storages.iter().copied();
+        let mut same = storages.filter(|&index| self.cluster.storage(index).report.storage.id == *id);
+        same.next()
+    }
+
+    fn finish_full_report(&mut self, storage: StorageIndex, now: TimeMs) {
+        let known = self.cluster.storage_mut(storage);
+        known.running_report = None;
+        known.seen = 0;
+        known.contents_stale = false;
+        let node = known.node;
+        self.cluster.node_mut(node).stats.last_block_report = now;
+        self.tick_safe_mode(now);
+    }
+
+    fn process_increment(
+        &mut self,
+        node: NodeIndex,
+        storage: StorageIndex,
+        increment: &Increment,
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) {
+        let block = increment.block;
+        let state = match increment.kind {
+            IncrementKind::Deleted => {
+                self.forget_deleted(storage, &block, source, now);
+                return;
+            }
+            IncrementKind::Receiving => ReplicaState::Rbw,
+            IncrementKind::Received => ReplicaState::Finalized,
+        };
+        if increment.kind == IncrementKind::Received {
+            self.cluster.node_mut(node).scheduled.remove(now);
+            self.pending.remove_target(block.id, node);
+        }
+        let hint = increment
+            .delete_hint
+            .as_ref()
+            .and_then(|uuid| self.cluster.find_alive(uuid));
+        self.process_replica(storage, &ReportedReplica { block, state }, hint, source, now);
+    }
+
+    fn forget_deleted(&mut self, storage: StorageIndex, block: &Block, source: &dyn BlockSource, now: TimeMs) {
+        let node = self.node_of(storage);
+        self.cluster.node_mut(node).invalidate.remove(block);
+        if let Some(open) = self.open.get_mut(&block.id) {
+            open.reported.retain(|&(other, _)| other != storage);
+        }
+        self.remove_replica(block.id, storage, source, now);
+    }
+
+    /// The heart of all reports: one replica, judged and entered.
+    fn process_replica(
+        &mut self,
+        storage: StorageIndex,
+        reported: &ReportedReplica,
+        hint: Option<NodeIndex>,
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) {
+        let id = reported.block.id;
+        self.mark_seen(storage, reported);
+        let node = self.node_of(storage);
+        if self.cluster.node(node).invalidate.contains(&reported.block) {
+            return;
+        }
+        let stored = source.stored(id);
+        match (classify(reported, stored.as_ref()), stored) {
+            (Verdict::Add, Some(stored)) => self.add_replica(storage, &stored, hint, source, now),
+            (Verdict::UnderConstruction { location }, Some(stored)) => {
+                self.note_open(storage, reported);
+                if location {
+                    self.add_replica(storage, &stored, hint, source, now);
+                }
+            }
+            (Verdict::Corrupt(reason), Some(stored)) => {
+                self.mark_corrupt(storage, reason, &reported.block, &stored, now);
+            }
+            (Verdict::Invalidate, _) | (_, None) => {
+                self.remove_replica(id, storage, source, now);
+                self.invalidate(node, reported.block);
+            }
+            (Verdict::Ignore, _) => {}
+        }
+    }
+
+    /// Moves a known replica to the part of its storage that a running report has named.
+    fn mark_seen(&mut self, storage: StorageIndex, reported: &ReportedReplica) {
+        let known = self.cluster.storage_mut(storage);
+        if known.running_report.is_none() {
+            return;
+        }
+        let Some(replica) = self.replicas.on_storage(reported.block.id, storage) else {
+            return;
+        };
+        if replica.position() >= known.seen {
+            let seen = known.seen;
+            self.replicas.swap_positions(storage, known, replica.position(), seen);
+            known.seen += 1;
+        }
+    }
+
+    fn note_open(&mut self, storage: StorageIndex, reported: &ReportedReplica) {
+        let open = self.open.entry(reported.block.id).or_default();
+        match open.reported.iter().position(|(other, _)| *other == storage) {
+            Some(position) => open.reported[position].1 = *reported,
+            None if open.reported.len() < MAX_OPEN_REPLICAS => open.reported.push((storage, *reported)),
+            None => {}
+        }
+    }
+
+    fn add_replica(
+        &mut self,
+        storage: StorageIndex,
+        stored: &StoredBlock,
+        hint: Option<NodeIndex>,
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) {
+        let id = stored.block.id;
+        let before = self.counts(id).live;
+        self.remove_from_siblings(storage, stored, source, now);
+        let added = self.insert_replica(id, storage);
+        let cleared = self.clear_corrupt(id, storage, |reason| reason != CorruptReason::Reported);
+        if self.pending.remove_target(id, self.node_of(storage)) {
+            let node = self.node_of(storage);
+            self.cluster.node_mut(node).scheduled.remove(now);
+        }
+        if added || cleared {
+            self.replicas_grew(stored, before, hint, now);
+        }
+    }
+
+    /// Links a replica; within a running report it counts as named. Returns whether it is new.
+    pub(super) fn insert_replica(&mut self, id: BlockId, storage: StorageIndex) -> bool {
+        let known = self.cluster.storage_mut(storage);
+        if !self.replicas.add(id, storage, known) {
+            return false;
+        }
+        if known.running_report.is_some() {
+            let (last, seen) = (known.blocks.len() - 1, known.seen);
+            self.replicas.swap_positions(storage, known, last, seen);
+            known.seen += 1;
+        }
+        true
+    }
+
+    /// A DataNode has one replica of a block; found on another of its storages, it has moved.
+    fn remove_from_siblings(
+        &mut self,
+        storage: StorageIndex,
+        stored: &StoredBlock,
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) {
+        let node = self.node_of(storage);
+        let replicas = self
+            .replicas
+            .replicas_of(stored.block.id)
+            .map(|replica| replica.storage());
+        let sibling = |other: &StorageIndex| *other != storage && self.node_of(*other) == node;
+        let siblings: Vec<StorageIndex> = replicas.filter(sibling).collect();
+        for other in siblings {
+            self.remove_replica(stored.block.id, other, source, now);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Every tunable of the block map, with Hadoop's key and default beside it.
+
+/// Plain values; the shell fills them from the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// `dfs.namenode.replication.min`: live replicas before a block may complete.
+    pub min_replication: u16,
+    /// `dfs.heartbeat.interval`, milliseconds.
+    pub heartbeat_interval_ms: u64,
+    /// `dfs.namenode.heartbeat.recheck-interval`, milliseconds.
+    pub heartbeat_recheck_ms: u64,
+    /// `dfs.namenode.stale.datanode.interval`, milliseconds.
+    pub stale_interval_ms: u64,
+    /// `dfs.namenode.avoid.read.stale.datanode`.
+    pub avoid_read_stale: bool,
+    /// `dfs.namenode.avoid.write.stale.datanode`.
+    pub avoid_write_stale: bool,
+    /// `dfs.namenode.write.stale.datanode.ratio`: above this share of stale nodes, staleness is ignored for writes.
+    pub write_stale_ratio: f64,
+    /// `dfs.namenode.redundancy.considerLoad`.
+    pub consider_load: bool,
+    /// `dfs.namenode.redundancy.considerLoad.factor`.
+    pub consider_load_factor: f64,
+    /// `dfs.namenode.block-placement-policy.default.prefer-local-node`.
+    pub prefer_local_node: bool,
+    /// `dfs.namenode.replication.max-streams`: transfers given to one DataNode.
+    pub max_streams: u32,
+    /// `dfs.namenode.replication.max-streams-hard-limit`: the same for blocks of highest priority.
+    pub max_streams_hard: u32,
+    /// `dfs.namenode.replication.work.multiplier.per.iteration`: blocks scheduled per live node and round.
+    pub work_multiplier: u32,
+    /// `dfs.namenode.reconstruction.pending.timeout-sec`, in milliseconds.
+    pub pending_timeout_ms: u64,
+    /// `dfs.block.invalidate.limit`: replicas named in one INVALIDATE command.
+    pub invalidate_limit: usize,
+    /// `dfs.namenode.max.full.block.report.leases`.
+    pub max_report_leases: usize,
+    /// `dfs.namenode.full.block.report.lease.length.ms`.
+    pub report_lease_ms: u64,
+    /// `dfs.namenode.safemode.threshold-pct`. A Java float: keep 32 bits, its text shows in messages.
+    pub safemode_threshold: f32,
+    /// `dfs.namenode.safemode.min.datanodes`.
+    pub safemode_min_datanodes: usize,
+    /// `dfs.namenode.safemode.extension`, milliseconds.
+    pub safemode_extension_ms: u64,
+    /// `dfs.namenode.safemode.replication.min`.
+    pub safemode_min_replication: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            min_replication: 1,
+            heartbeat_interval_ms: 3_000,
+            heartbeat_recheck_ms: 300_000,
+            stale_interval_ms: 30_000,
+            avoid_read_stale: false,
+            avoid_write_stale: false,
+            write_stale_ratio: 0.5,
+            consider_load: true,
+            consider_load_factor: 2.0,
+            prefer_local_node: true,
+            max_streams: 2,
+            max_streams_hard: 4,
+            work_multiplier: 2,
+            pending_timeout_ms: 300_000,
+            invalidate_limit: 1_000,
+            max_report_leases: 6,
+            report_lease_ms: 300_000,
+            safemode_threshold: 0.999,
+            safemode_min_datanodes: 0,
+            safemode_extension_ms: 30_000,
+            safemode_min_replication: 1,
+        }
+    }
+}
+
+impl Settings {
+    /// Silence after which a DataNode is dead: 630 s by default.
+    pub fn dead_after_ms(&self) -> u64 {
+        2 * self.heartbeat_recheck_ms + 10 * self.heartbeat_interval_ms
+    }
+    /// Silence after which a DataNode is stale: never below three heartbeats.
+    pub fn stale_after_ms(&self) -> u64 {
+        self.stale_interval_ms.max(3 * self.heartbeat_interval_ms)
+    }
+}
