@@ -192,13 +192,18 @@ impl BlockMap {
         let (Some(index), Some(stored)) = (self.cluster.find_alive(node), source.stored(block.id)) else {
             return false;
         };
-        let on_node = |storage: &StorageIndex| self.node_of(*storage) == index;
-        let mut replicas = self.replicas.replicas_of(block.id).map(|replica| replica.storage());
-        let Some(found) = replicas.find(on_node).or_else(|| self.storage_named(index, storage)) else {
+        let known = self.storage_of_replica(block.id, index);
+        let Some(found) = known.or_else(|| self.storage_named(index, storage)) else {
             return false;
         };
         self.mark_corrupt(found, CorruptReason::Reported, block, &stored, now);
         true
+    }
+
+    /// The storage of `node` that has a replica of the block.
+    fn storage_of_replica(&self, id: BlockId, node: NodeIndex) -> Option<StorageIndex> {
+        let mut storages = self.replicas.replicas_of(id).map(|replica| replica.storage());
+        storages.find(|&storage| self.node_of(storage) == node)
     }
 
     fn storage_named(&self, node: NodeIndex, id: Option<&StorageId>) -> Option<StorageIndex> {
