@@ -486,7 +486,7 @@ ops! {
         #[prost(bool, tag = "4")]
         last_block_has_replicas: bool,
     }
-    /// Drops the lease of a file that cannot be recovered, leaving its blocks as they are.
+    /// Gives an open file to another holder, leaving its blocks as they are; for files that cannot be recovered yet.
     "35" ReassignLease {
         /// The file.
         #[prost(uint64, tag = "1")]

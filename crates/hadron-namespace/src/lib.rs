@@ -32,7 +32,7 @@ pub use command::{Caller, Command, Limits, Op, RULES_VERSION};
 pub use inode::BlockState;
 pub use limits::*;
 pub use namespace::{FIRST_BLOCK_ID, FIRST_GENERATION_STAMP, Identity, Namespace};
-pub use ops::DELETE_INLINE_BUDGET;
+pub use ops::{DELETE_INLINE_BUDGET, RECLAIM_BUDGET};
 pub use outcome::{AllocatedBlock, Appended, Applied, Effect, LeaseProgress, Outcome, OutcomeValue};
 pub use retry::{RETRY_CACHE_EXPIRY_MS, RETRY_CACHE_MAX_ENTRIES};
 pub use status::{

@@ -22,7 +22,7 @@ pub const FIRST_BLOCK_ID: BlockId = BlockId(1_073_741_825);
 /// The first generation stamp handed out.
 pub const FIRST_GENERATION_STAMP: GenerationStamp = GenerationStamp(1001);
 /// Mode of a new root directory.
-pub const ROOT_MODE: u32 = 0o755;
+pub(crate) const ROOT_MODE: u32 = 0o755;
 
 /// Which file system this is; made once by formatting.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,5 +1,6 @@
 //! Create: a new file, open for its writer; an overwritten one goes in the same command.
 
+use super::append::LAZY_PERSIST;
 use super::{Context, Operation};
 use crate::command::{Create, create_flag};
 use crate::errors;
@@ -68,11 +69,14 @@ impl Operation for Create {
                 namespace.make_ancestors(context, &at, mode)
             }
         };
-        let mode = FsPermission::from_wire(self.masked_permission & 0o777);
+        let mode = FsPermission::from_wire(self.masked_permission);
         let file = namespace.make_inode(parent, at.name(), mode, context.caller, false, context.now);
         let inode = namespace.inode_mut(file);
         inode.set_block_size(self.block_size);
         inode.set_replication(u16::try_from(self.replication).unwrap_or(u16::MAX));
+        if self.has(create_flag::LAZY_PERSIST) {
+            inode.set_storage_policy(LAZY_PERSIST);
+        }
         let id = inode.id();
         let holder = namespace.open(file, &self.holder, &self.client_machine);
         effects.push(Effect::LeaseGranted { file: id, holder });

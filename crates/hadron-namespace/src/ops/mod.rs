@@ -4,14 +4,20 @@
 //! and cannot fail. `check` is `plan` alone and `apply` is both, so there is one validation path, and a refused
 //! command has changed nothing.
 
+mod append;
+mod attributes;
+mod blocks;
 mod create;
 mod delete;
 mod lease;
 mod mkdirs;
+mod pipeline;
+mod recovery;
+mod rename;
 
-pub use delete::DELETE_INLINE_BUDGET;
+pub use delete::{DELETE_INLINE_BUDGET, RECLAIM_BUDGET};
 
-use crate::command::{Caller, Command, Limits, Op};
+use crate::command::{Caller, Command, Limits, Noop, Op};
 use crate::errors;
 use crate::namespace::Namespace;
 use crate::outcome::{Applied, Effect, Outcome, OutcomeValue};
@@ -44,14 +50,46 @@ pub(crate) trait Operation {
     ) -> OutcomeValue;
 }
 
+/// Runs `$body` with the operation inside `$op`, whichever it is.
 macro_rules! dispatch {
-    ($op:expr, $bound:ident => $body:expr, else $other:expr) => {
+    ($op:expr, $bound:ident => $body:expr) => {
         match $op {
             Op::Create($bound) => $body,
+            Op::Append($bound) => $body,
+            Op::AddBlock($bound) => $body,
+            Op::AbandonBlock($bound) => $body,
+            Op::Complete($bound) => $body,
+            Op::Fsync($bound) => $body,
             Op::Mkdirs($bound) => $body,
-            _ => $other,
+            Op::Rename($bound) => $body,
+            Op::Rename2($bound) => $body,
+            Op::Delete($bound) => $body,
+            Op::Reclaim($bound) => $body,
+            Op::SetPermission($bound) => $body,
+            Op::SetOwner($bound) => $body,
+            Op::SetTimes($bound) => $body,
+            Op::SetReplication($bound) => $body,
+            Op::UpdateAccessTimes($bound) => $body,
+            Op::UpdateBlockForPipeline($bound) => $body,
+            Op::UpdatePipeline($bound) => $body,
+            Op::ReleaseLease($bound) => $body,
+            Op::ReassignLease($bound) => $body,
+            Op::CommitBlockSynchronization($bound) => $body,
+            Op::Noop($bound) => $body,
         }
     };
+}
+
+impl Operation for Noop {
+    type Plan = ();
+
+    fn plan(&self, _namespace: &Namespace, _context: Context<'_>) -> HadoopResult<()> {
+        Ok(())
+    }
+
+    fn execute(&self, (): (), _: &mut Namespace, _: Context<'_>, _: &mut Vec<Effect>) -> OutcomeValue {
+        OutcomeValue::Done
+    }
 }
 
 impl Namespace {
@@ -64,7 +102,7 @@ impl Namespace {
         }
         let context = context_of(command);
         let op = command.op.as_ref().ok_or_else(unknown_command)?;
-        dispatch!(op, op => op.plan(self, context).map(drop), else Err(unknown_command()))
+        dispatch!(op, op => op.plan(self, context).map(drop))
     }
 
     /// Runs `command`; total: a command that does not fit gives an error outcome and changes nothing.
@@ -98,7 +136,7 @@ impl Namespace {
         let value = dispatch!(op, op => {
             let plan = op.plan(self, context)?;
             op.execute(plan, self, context, effects)
-        }, else return Err(unknown_command()));
+        });
         if let Some(key) = retry_key(command) {
             self.retry.insert(key, value.clone(), command.time());
         }
@@ -119,7 +157,7 @@ fn retry_key(command: &Command) -> Option<RetryKey> {
     fn guarded<O: Operation>(_: &O) -> bool {
         O::AT_MOST_ONCE
     }
-    let guarded = dispatch!(command.op.as_ref()?, op => guarded(op), else false);
+    let guarded = dispatch!(command.op.as_ref()?, op => guarded(op));
     if guarded { command.call.as_ref()?.key() } else { None }
 }
 
@@ -128,7 +166,6 @@ fn unknown_command() -> HadoopError {
 }
 
 /// Refuses operations that only the NameNode's owner may ask for.
-#[allow(dead_code)]
 pub(crate) fn require_superuser(context: Context<'_>) -> HadoopResult<()> {
     if context.caller.superuser {
         return Ok(());
