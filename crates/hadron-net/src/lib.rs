@@ -5,6 +5,7 @@
 //! Invariants: calls of one connection run concurrently and are answered in any order; every buffer, queue and wait
 //! has a limit in [`RpcServerOptions`] or [`RpcClientOptions`]; nothing a peer sends makes the server panic.
 
+pub mod admin_http;
 pub mod client;
 mod context;
 mod identity;
@@ -12,6 +13,7 @@ mod metrics;
 mod protocol;
 pub mod server;
 
+pub use admin_http::{AdminHttp, AdminPages, bean_matches};
 pub use client::{ReconnectingClient, RpcClient, RpcClientOptions, RpcError};
 pub use context::{CallContext, CallerContext};
 pub use identity::{GroupLookup, ProxyRule, ProxyUsers, UserIdentity, short_name};
