@@ -1,0 +1,303 @@
+//! Request frames, read by servers and written by clients.
+//!
+//! Inside the frame: delimited `RpcRequestHeaderProto`, then by call id: 0 and above a delimited `RequestHeaderProto` and
+//! a delimited message of the method; -3 a delimited connection context; -33 a delimited SASL message; -4 nothing.
+
+use super::response::RpcFault;
+use super::{CALL_ID_CONTEXT, CALL_ID_PING, CALL_ID_SASL, RETRY_COUNT_NONE};
+use crate::{WireError, delimited};
+use bytes::{BufMut, Bytes, BytesMut};
+use hadron_proto::common::rpc_request_header_proto::OperationProto;
+use hadron_proto::common::rpc_response_header_proto::RpcErrorCodeProto;
+use hadron_proto::common::{
+    IpcConnectionContextProto, RequestHeaderProto, RpcKindProto, RpcRequestHeaderProto, RpcSaslProto,
+};
+use hadron_proto::{DecodeError, Required, decode_checked};
+use hadron_types::{ErrorKind, HadoopError};
+use prost::Message;
+
+/// Longest header, connection context or SASL message; far above any real one, tokens included.
+pub const MAX_HEADER_LEN: usize = 1024 * 1024;
+
+/// What a frame is, told by its call id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FrameKind {
+    /// A method call.
+    Call,
+    /// User and protocol of the connection.
+    Context,
+    /// A sign of life; gets no reply.
+    Ping,
+    /// A step of SASL negotiation.
+    Sasl,
+}
+
+/// A request frame whose header is decoded and checked.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RequestFrame {
+    /// The RPC header.
+    pub header: RpcRequestHeaderProto,
+    /// What it is.
+    pub kind: FrameKind,
+    /// What follows the header.
+    pub body: Bytes,
+}
+
+/// A method call, ready for dispatch.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Call {
+    /// Method, protocol and version asked for.
+    pub header: RequestHeaderProto,
+    /// The encoded request message of the method.
+    pub message: Bytes,
+}
+
+impl RequestFrame {
+    /// Reads a frame (without its length), as a server does.
+    ///
+    /// Errors: the fault to send; all of them end the connection. Texts and order of checks follow `Server.Connection`.
+    pub fn decode(mut frame: Bytes) -> Result<Self, RpcFault> {
+        let header: RpcRequestHeaderProto = take(&mut frame, "RpcRequestHeaderProto")?;
+        let refuse = |text: String| Err(fault(RpcErrorCodeProto::FatalInvalidRpcHeader, text));
+        let Some(op) = header.rpc_op else {
+            return refuse("IPC Server: No rpc op in rpcRequestHeader".to_owned());
+        };
+        if op != OperationProto::RpcFinalPacket as i32 {
+            let name = OperationProto::try_from(op).map_or("UNKNOWN", |op| op.as_str_name());
+            return refuse(format!("IPC Server does not implement rpc header operation{name}"));
+        }
+        let Some(rpc_kind) = header.rpc_kind else {
+            return refuse("IPC Server: No rpc kind in rpcRequestHeader".to_owned());
+        };
+        let kind = match header.call_id {
+            0.. => FrameKind::Call,
+            CALL_ID_CONTEXT => FrameKind::Context,
+            CALL_ID_PING => FrameKind::Ping,
+            CALL_ID_SASL => FrameKind::Sasl,
+            id => return refuse(format!("Unknown out of band call #{id}")),
+        };
+        if kind == FrameKind::Call && rpc_kind != RpcKindProto::RpcProtocolBuffer as i32 {
+            let name = RpcKindProto::try_from(rpc_kind).map_or("UNKNOWN", |kind| kind.as_str_name());
+            return refuse(format!("Unknown rpc kind in rpc header{name}"));
+        }
+        Ok(Self {
+            header,
+            kind,
+            body: frame,
+        })
+    }
+
+    /// The method called and its request, of a frame of kind [`FrameKind::Call`].
+    pub fn call(&self) -> Result<Call, RpcFault> {
+        let mut body = self.body.clone();
+        let header = take(&mut body, "RequestHeaderProto")?;
+        let len = body.len();
+        let message = delimited::take(&mut body, len, "request message")
+            .map_err(|error| undecodable("request message", &error))?;
+        Ok(Call { header, message })
+    }
+
+    /// Who is there, of a frame of kind [`FrameKind::Context`].
+    pub fn context(&self) -> Result<IpcConnectionContextProto, RpcFault> {
+        take(&mut self.body.clone(), "IpcConnectionContextProto")
+    }
+
+    /// The step, of a frame of kind [`FrameKind::Sasl`].
+    pub fn sasl(&self) -> Result<RpcSaslProto, RpcFault> {
+        take(&mut self.body.clone(), "RpcSaslProto")
+    }
+}
+
+fn take<M: Message + Default + Required>(buf: &mut Bytes, name: &'static str) -> Result<M, RpcFault> {
+    delimited::take(buf, MAX_HEADER_LEN, name)
+        .and_then(|bytes| decode_checked(bytes).map_err(|source| WireError::Message { what: name, source }))
+        .map_err(|error| undecodable(name, &error))
+}
+
+fn undecodable(name: &str, error: &WireError) -> RpcFault {
+    let cause = match error {
+        WireError::Message {
+            source: missing @ DecodeError::Missing { .. },
+            ..
+        } => format!("com.google.protobuf.UninitializedMessageException: {missing}"),
+        other => format!("com.google.protobuf.InvalidProtocolBufferException: {other}"),
+    };
+    fault(
+        RpcErrorCodeProto::FatalDeserializingRequest,
+        format!("Error decoding {name}: {cause}"),
+    )
+}
+
+fn fault(detail: RpcErrorCodeProto, text: String) -> RpcFault {
+    RpcFault::fatal(detail, HadoopError::new(ErrorKind::IpcServer, text))
+}
+
+fn put_frame(out: &mut BytesMut, header: &RpcRequestHeaderProto, parts: usize, put_parts: impl FnOnce(&mut BytesMut)) {
+    let len = delimited::delimited_len(header.encoded_len()) + parts;
+    out.reserve(4 + len);
+    out.put_i32(len as i32);
+    delimited::put(out, header);
+    put_parts(out);
+}
+
+fn control_header(call_id: i32, client_id: &Bytes) -> RpcRequestHeaderProto {
+    RpcRequestHeaderProto {
+        rpc_kind: Some(RpcKindProto::RpcProtocolBuffer as i32),
+        rpc_op: Some(OperationProto::RpcFinalPacket as i32),
+        call_id,
+        client_id: client_id.clone(),
+        retry_count: Some(RETRY_COUNT_NONE),
+        ..Default::default()
+    }
+}
+
+/// Appends the frame of a call. `message` is the encoded request of `request.method_name`.
+///
+/// `header`: kind and operation are filled in when absent; call id, client id and retry count are the caller's.
+pub fn encode_call(
+    out: &mut BytesMut,
+    mut header: RpcRequestHeaderProto,
+    request: &RequestHeaderProto,
+    message: &[u8],
+) {
+    header.rpc_kind.get_or_insert(RpcKindProto::RpcProtocolBuffer as i32);
+    header.rpc_op.get_or_insert(OperationProto::RpcFinalPacket as i32);
+    let parts = delimited::delimited_len(request.encoded_len()) + delimited::delimited_len(message.len());
+    put_frame(out, &header, parts, |out| {
+        delimited::put(out, request);
+        delimited::put_bytes(out, message);
+    });
+}
+
+/// Appends the frame that names user and protocol; it is sent once, before the first call, and gets no reply.
+pub fn encode_context(out: &mut BytesMut, client_id: &Bytes, context: &IpcConnectionContextProto) {
+    let header = control_header(CALL_ID_CONTEXT, client_id);
+    put_frame(out, &header, delimited::delimited_len(context.encoded_len()), |out| {
+        delimited::put(out, context)
+    });
+}
+
+/// Appends a ping.
+pub fn encode_ping(out: &mut BytesMut, client_id: &Bytes) {
+    put_frame(out, &control_header(CALL_ID_PING, client_id), 0, |_| {});
+}
+
+/// Appends a client's SASL step.
+pub fn encode_sasl_request(out: &mut BytesMut, message: &RpcSaslProto) {
+    let header = control_header(CALL_ID_SASL, &Bytes::new());
+    put_frame(out, &header, delimited::delimited_len(message.encoded_len()), |out| {
+        delimited::put(out, message)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::FrameDecoder;
+    use proptest::prelude::*;
+
+    fn frame(header: &RpcRequestHeaderProto) -> Bytes {
+        Bytes::from(delimited::to_vec(header))
+    }
+
+    fn header(call_id: i32) -> RpcRequestHeaderProto {
+        control_header(call_id, &Bytes::from_static(b"0123456789abcdef"))
+    }
+
+    #[test]
+    fn bad_headers_are_refused_in_javas_words() {
+        let no_op = RpcRequestHeaderProto {
+            rpc_op: None,
+            ..header(0)
+        };
+        let other_op = RpcRequestHeaderProto {
+            rpc_op: Some(1),
+            ..header(0)
+        };
+        let no_kind = RpcRequestHeaderProto {
+            rpc_kind: None,
+            ..header(0)
+        };
+        let writable = RpcRequestHeaderProto {
+            rpc_kind: Some(1),
+            ..header(0)
+        };
+        for (bytes, detail, text) in [
+            (
+                frame(&no_op),
+                RpcErrorCodeProto::FatalInvalidRpcHeader,
+                "IPC Server: No rpc op in rpcRequestHeader",
+            ),
+            (
+                frame(&other_op),
+                RpcErrorCodeProto::FatalInvalidRpcHeader,
+                "IPC Server does not implement rpc header operationRPC_CONTINUATION_PACKET",
+            ),
+            (
+                frame(&no_kind),
+                RpcErrorCodeProto::FatalInvalidRpcHeader,
+                "IPC Server: No rpc kind in rpcRequestHeader",
+            ),
+            (
+                frame(&writable),
+                RpcErrorCodeProto::FatalInvalidRpcHeader,
+                "Unknown rpc kind in rpc headerRPC_WRITABLE",
+            ),
+            (
+                frame(&header(-7)),
+                RpcErrorCodeProto::FatalInvalidRpcHeader,
+                "Unknown out of band call #-7",
+            ),
+            (
+                Bytes::from_static(&[0]),
+                RpcErrorCodeProto::FatalDeserializingRequest,
+                "Error decoding RpcRequestHeaderProto: com.google.protobuf.UninitializedMessageException: \
+                 Message missing required fields: callId, clientId",
+            ),
+        ] {
+            let fault = RequestFrame::decode(bytes).expect_err(text);
+            assert_eq!((fault.detail, fault.error.message.as_str()), (detail, text));
+            assert!(fault.fatal);
+        }
+    }
+
+    #[test]
+    fn control_frames_are_known_by_their_call_id() {
+        for (id, kind) in [
+            (0, FrameKind::Call),
+            (i32::MAX, FrameKind::Call),
+            (-3, FrameKind::Context),
+            (-4, FrameKind::Ping),
+            (-33, FrameKind::Sasl),
+        ] {
+            assert_eq!(
+                RequestFrame::decode(frame(&header(id))).map(|frame| frame.kind),
+                Ok(kind)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn calls_survive_the_wire(call_id in 0..=i32::MAX, retry in any::<i32>(), method in ".{0,20}", message in prop::collection::vec(any::<u8>(), 0..300)) {
+            let rpc = RpcRequestHeaderProto { retry_count: Some(retry), ..header(call_id) };
+            let request = RequestHeaderProto { method_name: method, declaring_class_protocol_name: "p".into(), client_protocol_version: 1 };
+            let mut out = BytesMut::new();
+            encode_call(&mut out, rpc.clone(), &request, &message);
+            let mut decoder = FrameDecoder::new(4096);
+            decoder.push(&out);
+            let frame = decoder.next_frame().expect("good").expect("whole");
+            let frame = RequestFrame::decode(frame).expect("good header");
+            prop_assert_eq!(&frame.header, &rpc);
+            let call = frame.call().expect("good call");
+            prop_assert_eq!((call.header, call.message.to_vec()), (request, message));
+        }
+
+        #[test]
+        fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            if let Ok(frame) = RequestFrame::decode(Bytes::from(bytes)) {
+                let _ = (frame.call(), frame.context(), frame.sasl());
+            }
+        }
+    }
+}
