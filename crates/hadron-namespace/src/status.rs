@@ -105,6 +105,8 @@ pub struct StoredBlock {
     pub replication: u16,
     /// Its file.
     pub file: InodeId,
+    /// Its file's preferred block size in bytes.
+    pub block_size: u64,
 }
 
 /// A file that is open for writing.

@@ -184,6 +184,7 @@ impl Namespace {
             state: record.state,
             replication: inode.replication(),
             file: inode.id(),
+            block_size: inode.block_size(),
         }
     }
 

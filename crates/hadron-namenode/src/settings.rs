@@ -1,0 +1,163 @@
+//! What the NameNode takes from the configuration, read once at start.
+//!
+//! What it does not do: block-map tunables are `hadron_blockmap::Settings`, the journal's are its own; both are made here.
+
+use hadron_env::Configuration;
+use hadron_env::config::keys;
+use hadron_namespace::Limits;
+use hadron_types::ChecksumType;
+use std::time::Duration;
+
+/// Wire version of Hadoop that this NameNode says it is.
+pub const SOFTWARE_VERSION: &str = "3.3.6";
+
+/// Settings of the service. All lengths are bytes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Limits that commands carry.
+    pub limits: Limits,
+    /// `dfs.permissions.enabled`; off: everybody is treated as superuser.
+    pub permissions_enabled: bool,
+    /// `dfs.permissions.superusergroup`.
+    pub supergroup: String,
+    /// The user who runs the NameNode.
+    pub owner: String,
+    /// `dfs.namenode.accesstime.precision` in ms, 0 = off.
+    pub access_time_precision_ms: u64,
+    /// `dfs.ls.limit`.
+    pub listing_limit: usize,
+    /// `dfs.content-summary.limit`.
+    pub content_summary_limit: usize,
+    /// `dfs.namenode.lease-hard-limit-sec`.
+    pub lease_hard_limit: Duration,
+    /// `dfs.namenode.lease-recheck-interval-ms`.
+    pub lease_recheck: Duration,
+    /// `dfs.namenode.enable.retrycache`.
+    pub retry_cache: bool,
+    /// `hadoop.caller.context.enabled`.
+    pub caller_context: bool,
+    /// `dfs.namenode.acls.enabled`.
+    pub acls_enabled: bool,
+    /// What `getServerDefaults` answers.
+    pub defaults: ServerDefaults,
+    /// Tunables of the block map.
+    pub blocks: hadron_blockmap::Settings,
+}
+
+/// Values for clients that do not configure their own.
+#[derive(Clone, Debug)]
+pub struct ServerDefaults {
+    /// `dfs.blocksize`.
+    pub block_size: u64,
+    /// `dfs.bytes-per-checksum`.
+    pub bytes_per_checksum: u32,
+    /// `dfs.client-write-packet-size`.
+    pub write_packet_size: u32,
+    /// `dfs.replication`.
+    pub replication: u32,
+    /// `io.file.buffer.size`.
+    pub file_buffer_size: u32,
+    /// `dfs.encrypt.data.transfer`.
+    pub encrypt_data_transfer: bool,
+    /// `fs.trash.interval`, minutes.
+    pub trash_interval: u64,
+    /// `dfs.checksum.type`.
+    pub checksum: ChecksumType,
+}
+
+impl Settings {
+    /// Reads the configuration.
+    pub fn from_configuration(conf: &Configuration) -> Self {
+        let access_time_precision_ms = millis(conf.get(keys::DFS_NAMENODE_ACCESSTIME_PRECISION));
+        Self {
+            limits: limits(conf),
+            permissions_enabled: conf.get(keys::DFS_PERMISSIONS_ENABLED),
+            supergroup: conf.get(keys::DFS_PERMISSIONS_SUPERUSERGROUP),
+            owner: conf.user_name().to_owned(),
+            access_time_precision_ms,
+            listing_limit: conf.get(keys::DFS_LS_LIMIT).max(1),
+            content_summary_limit: conf.get(keys::DFS_CONTENT_SUMMARY_LIMIT).max(1),
+            lease_hard_limit: conf.get(keys::DFS_NAMENODE_LEASE_HARD_LIMIT),
+            lease_recheck: conf.get(keys::DFS_NAMENODE_LEASE_RECHECK_INTERVAL),
+            retry_cache: conf.get(keys::DFS_NAMENODE_ENABLE_RETRYCACHE),
+            caller_context: conf.get(keys::HADOOP_CALLER_CONTEXT_ENABLED),
+            acls_enabled: conf.get(keys::DFS_NAMENODE_ACLS_ENABLED),
+            defaults: ServerDefaults::from_configuration(conf),
+            blocks: block_settings(conf),
+        }
+    }
+}
+
+impl ServerDefaults {
+    fn from_configuration(conf: &Configuration) -> Self {
+        let checksum = match conf.get(keys::DFS_CHECKSUM_TYPE).to_ascii_uppercase().as_str() {
+            "NULL" => ChecksumType::Null,
+            "CRC32" => ChecksumType::Crc32,
+            _ => ChecksumType::Crc32c,
+        };
+        let trash_interval = u64::try_from(conf.get(keys::FS_TRASH_INTERVAL)).unwrap_or(0);
+        Self {
+            block_size: conf.get(keys::DFS_BLOCKSIZE),
+            bytes_per_checksum: narrow(conf.get(keys::DFS_BYTES_PER_CHECKSUM)),
+            write_packet_size: narrow(conf.get(keys::DFS_CLIENT_WRITE_PACKET_SIZE)),
+            replication: narrow(conf.get(keys::DFS_REPLICATION) as u64),
+            file_buffer_size: narrow(conf.get(keys::IO_FILE_BUFFER_SIZE)),
+            encrypt_data_transfer: conf.get(keys::DFS_ENCRYPT_DATA_TRANSFER),
+            trash_interval,
+            checksum,
+        }
+    }
+}
+
+fn limits(conf: &Configuration) -> Limits {
+    let count = |value: usize| Some(narrow(value as u64));
+    Limits {
+        max_component_len: count(conf.get(keys::DFS_NAMENODE_MAX_COMPONENT_LENGTH)),
+        max_directory_items: count(conf.get(keys::DFS_NAMENODE_MAX_DIRECTORY_ITEMS)),
+        min_block_size: Some(conf.get(keys::DFS_NAMENODE_MIN_BLOCK_SIZE)),
+        max_blocks_per_file: count(conf.get(keys::DFS_NAMENODE_MAX_BLOCKS_PER_FILE)),
+        min_replication: count(conf.get(keys::DFS_NAMENODE_REPLICATION_MIN)),
+        max_replication: count(conf.get(keys::DFS_REPLICATION_MAX)),
+        access_time_precision_ms: Some(millis(conf.get(keys::DFS_NAMENODE_ACCESSTIME_PRECISION))),
+    }
+}
+
+fn block_settings(conf: &Configuration) -> hadron_blockmap::Settings {
+    let min_replication = narrow16(conf.get(keys::DFS_NAMENODE_REPLICATION_MIN));
+    let safe = conf.get(keys::DFS_NAMENODE_SAFEMODE_REPLICATION_MIN);
+    hadron_blockmap::Settings {
+        min_replication,
+        heartbeat_interval_ms: millis(conf.get(keys::DFS_HEARTBEAT_INTERVAL)),
+        heartbeat_recheck_ms: millis(conf.get(keys::DFS_NAMENODE_HEARTBEAT_RECHECK_INTERVAL)),
+        stale_interval_ms: millis(conf.get(keys::DFS_NAMENODE_STALE_DATANODE_INTERVAL)),
+        avoid_read_stale: conf.get(keys::DFS_NAMENODE_AVOID_READ_STALE_DATANODE),
+        avoid_write_stale: conf.get(keys::DFS_NAMENODE_AVOID_WRITE_STALE_DATANODE),
+        write_stale_ratio: conf.get(keys::DFS_NAMENODE_WRITE_STALE_DATANODE_RATIO),
+        consider_load: conf.get(keys::DFS_NAMENODE_REDUNDANCY_CONSIDER_LOAD),
+        consider_load_factor: conf.get(keys::DFS_NAMENODE_REDUNDANCY_CONSIDER_LOAD_FACTOR),
+        prefer_local_node: conf.get(keys::DFS_NAMENODE_PREFER_LOCAL_NODE),
+        max_streams: narrow(conf.get(keys::DFS_NAMENODE_REPLICATION_MAX_STREAMS) as u64),
+        max_streams_hard: narrow(conf.get(keys::DFS_NAMENODE_REPLICATION_STREAMS_HARD_LIMIT) as u64),
+        work_multiplier: narrow(conf.get(keys::DFS_NAMENODE_REPLICATION_WORK_MULTIPLIER) as u64),
+        pending_timeout_ms: millis(conf.get(keys::DFS_NAMENODE_RECONSTRUCTION_PENDING_TIMEOUT)),
+        invalidate_limit: conf.get(keys::DFS_BLOCK_INVALIDATE_LIMIT).max(1),
+        max_report_leases: conf.get(keys::DFS_NAMENODE_MAX_FULL_BLOCK_REPORT_LEASES),
+        report_lease_ms: millis(conf.get(keys::DFS_NAMENODE_FULL_BLOCK_REPORT_LEASE_LENGTH)),
+        safemode_threshold: conf.get(keys::DFS_NAMENODE_SAFEMODE_THRESHOLD_PCT) as f32,
+        safemode_min_datanodes: conf.get(keys::DFS_NAMENODE_SAFEMODE_MIN_DATANODES),
+        safemode_extension_ms: millis(conf.get(keys::DFS_NAMENODE_SAFEMODE_EXTENSION)),
+        safemode_min_replication: safe
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(min_replication),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+fn narrow16(value: usize) -> u16 {
+    u16::try_from(value).unwrap_or(u16::MAX)
+}
