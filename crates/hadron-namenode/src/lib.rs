@@ -6,6 +6,8 @@
 //! answered; every handler of O(path depth) runs inline on the connection's task under the shared lock.
 
 pub mod audit;
+pub mod convert;
+mod effects;
 pub mod groups;
 pub mod settings;
 mod shared;

@@ -31,12 +31,14 @@ impl Shared {
 
     /// Makes `command` durable, applies it and gives its outcome. Dropping the future forgets the answer only.
     pub async fn propose(&self, command: Command) -> Outcome {
-        let (outcome, effects) = {
+        let (outcome, events) = {
             let mut ns = self.state.ns.write();
             let applied = ns.apply(&command, hadron_namespace::RULES_VERSION);
-            (applied.outcome, applied.effects)
+            let mut blocks = self.state.blocks.lock();
+            crate::effects::follow(&ns, &mut blocks, &applied.effects, self.state.now());
+            (applied.outcome, blocks.take_events())
         };
-        drop(effects);
+        self.state.publish(events);
         outcome
     }
 }
