@@ -14,7 +14,6 @@
 mod classify;
 mod cluster;
 mod command;
-mod invalidate;
 mod lease;
 mod map;
 mod needed;

@@ -1,1 +1,23 @@
-//! The DataNode service: one file per transfer operation
+//! The DataNode: replicas to and from clients and other DataNodes, and reports to the NameNodes.
+//!
+//! Control traffic (RPC, heartbeats, HTTP) runs on tokio; the data path runs on blocking threads, one per active
+//! transfer, a second one for acks while packets are relayed. Idle connections are parked on tokio.
+//! What it does not do: it never decides where blocks live; lease recovery, scanners, short-circuit reads and
+//! balancing moves are not here yet and are refused.
+//! Invariants: a packet is acked only after `pwrite` returned for all its bytes; a finished replica is reported at
+//! once; every refused or failed operation is logged with operation, block, peer and cause.
+
+mod datanode;
+mod error;
+mod http;
+mod ipc;
+mod metrics;
+mod namenode;
+mod settings;
+mod shared;
+mod xceiver;
+
+pub use datanode::DataNode;
+pub use error::StartError;
+pub use metrics::Metrics;
+pub use settings::{SOFTWARE_VERSION, SendEngineKind, Settings};

@@ -8,6 +8,7 @@
 
 mod active;
 mod chunks;
+mod composite;
 mod deletion;
 mod error;
 mod identity;
@@ -23,6 +24,7 @@ mod writer;
 
 pub use active::Interrupt;
 pub use chunks::{ChunkFormat, MAX_BYTES_PER_CHECKSUM, META_HEADER_LEN, META_VERSION};
+pub use composite::CompositeCrc;
 pub use error::{ReplicaError, ReplicaResult};
 pub use identity::{PoolIdentity, StorageIdentity};
 pub use pool::{DEFAULT_BLOCK_SPACE, FinalizedReplica, NewReplica, PoolOptions, ReportedReplica};

@@ -259,6 +259,17 @@ impl ReplicaStore {
         Some(Pool::describe(&entry))
     }
 
+    /// The storage a replica lies on.
+    pub fn storage_of(&self, block: &ExtendedBlock) -> Option<(StorageId, StorageType)> {
+        let index = match self.pool(&block.pool)?.entry(block.block.id)? {
+            Entry::Finalized(finalized) => finalized.volume,
+            Entry::Active(replica) => replica.home.index,
+            Entry::Deleting => return None,
+        };
+        let volume = self.volumes.get(usize::from(index))?;
+        Some((volume.storage_id(), volume.storage_type()))
+    }
+
     /// Deletes replicas: gone for every caller when this returns, files removed in the background.
     pub fn invalidate(&self, pool: &BlockPoolId, blocks: &[Block]) -> ReplicaResult<Vec<FinalizedReplica>> {
         let found = self.pool(pool).ok_or_else(|| ReplicaError::UnknownPool(pool.clone()))?;

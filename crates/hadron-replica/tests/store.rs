@@ -1,5 +1,7 @@
 //! The replica store on a temporary directory: life of replicas, partial chunks, restart, damage.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
 use hadron_replica::*;
 use hadron_types::*;
 use std::fs;

@@ -171,6 +171,3 @@ impl BlockMap {
         self.cluster.storage(storage).node
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,15 +3,13 @@
 use super::BlockMap;
 use crate::cluster::MAX_DATANODES;
 use crate::command::{DatanodeCommand, TransferTask};
-use crate::invalidate::Invalidations;
 use crate::node::{
     AdminState, DEFAULT_RACK, Datanode, DatanodeId, NodeIndex, NodeStats, Scheduled, StorageIndex, StorageReport,
     StorageState,
 };
-use crate::replicas::ReplicaFlags;
 use crate::source::BlockSource;
 use hadron_types::{Block, DatanodeUuid, StorageId, TimeMs};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A DataNode that introduces itself; the shell has checked cluster, version and host.
@@ -102,7 +100,7 @@ impl BlockMap {
                 admin: AdminState::Normal,
                 alive: false,
                 storages: Vec::new(),
-                invalidate: Invalidations::default(),
+                invalidate: BTreeSet::new(),
                 transfers: VecDeque::new(),
                 scheduled: Scheduled::default(),
             }),
@@ -186,14 +184,16 @@ impl BlockMap {
     }
 
     fn revive(&mut self, index: NodeIndex, now: TimeMs) {
+        let was_alive = self.cluster.node(index).alive;
         self.cluster.node_mut(index).stats.last_update = now;
         self.cluster.set_alive(index, true);
         self.leases.remove(index);
-        // It may have restarted, and orders sent to it may be lost: its next full reports tell.
-        for storage in self.cluster.node(index).storages.clone() {
-            let storage = self.cluster.storage_mut(storage);
-            storage.draining = false;
-            storage.contents_stale = true;
+        if !was_alive {
+            for storage in self.cluster.node(index).storages.clone() {
+                let storage = self.cluster.storage_mut(storage);
+                storage.draining = false;
+                storage.contents_stale = true;
+            }
         }
         self.tick_safe_mode(now);
     }
@@ -289,23 +289,6 @@ impl BlockMap {
         stats.last_update = now;
     }
 
-    /// Takes an order to delete a surplus replica back, if the replicas that made it surplus have died since and are
-    /// not yet forgotten. Returns whether it did.
-    fn spare_last(&mut self, node: NodeIndex, block: &Block) -> bool {
-        let mut replicas = self.replicas.replicas_of(block.id);
-        let Some(replica) = replicas.find(|replica| self.node_of(replica.storage()) == node) else {
-            return false;
-        };
-        drop(replicas);
-        let spare = replica.flags().has(ReplicaFlags::EXCESS) && self.counts(block.id).live == 0;
-        if spare {
-            self.replicas
-                .set_flag(block.id, replica.storage(), ReplicaFlags::EXCESS, false);
-            self.excess -= 1;
-        }
-        spare
-    }
-
     fn take_commands(&mut self, index: NodeIndex, xmits: u32) -> Vec<DatanodeCommand> {
         let mut commands = Vec::new();
         if self.safe_mode.is_on() {
@@ -319,8 +302,10 @@ impl BlockMap {
         if !transfers.is_empty() {
             commands.push(DatanodeCommand::Transfer(transfers));
         }
-        let mut blocks = node.invalidate.take(limit);
-        blocks.retain(|block| !self.spare_last(index, block));
+        let blocks: Vec<Block> = node.invalidate.iter().take(limit).copied().collect();
+        for block in &blocks {
+            node.invalidate.remove(block);
+        }
         if !blocks.is_empty() {
             commands.push(DatanodeCommand::Invalidate(blocks));
         }

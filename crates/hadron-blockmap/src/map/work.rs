@@ -64,11 +64,7 @@ impl BlockMap {
             return false;
         };
         let missing = self.missing(&stored);
-        if missing == 0 {
-            self.balance(&stored, None, now);
-            return false;
-        }
-        let Some(from) = self.choose_source(id, level, rng) else {
+        let Some(from) = self.choose_source(id, level, rng).filter(|_| missing > 0) else {
             return false;
         };
         let request = PlacementRequest {

@@ -1,0 +1,180 @@
+//! A DataNode as a value: start, addresses, orderly end. Several run in one process.
+
+use crate::error::StartError;
+use crate::http;
+use crate::ipc::ClientDatanodeProtocol;
+use crate::metrics::Metrics;
+use crate::namenode::{self, link::NameNodeLink};
+use crate::settings::Settings;
+use crate::shared::{Addresses, Shared};
+use crate::xceiver::server::accept_loop;
+use hadron_env::config::{Configuration, HostPort};
+use hadron_net::{RpcServer, RpcServerOptions};
+use hadron_replica::ReplicaStore;
+use hadron_types::DatanodeUuid;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// How long an orderly end waits for transfer threads whose sockets are closed.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A running DataNode. Dropping it stops it without waiting; [`DataNode::shutdown`] waits.
+pub struct DataNode {
+    shared: Arc<Shared>,
+    ipc: RpcServer,
+}
+
+impl DataNode {
+    /// Locks the storage directories, listens, and begins to look for the NameNodes. Returns without having met one;
+    /// see [`DataNode::wait_registered`]. Must be called inside a tokio runtime.
+    ///
+    /// Errors: unusable configuration or directories, ports in use.
+    pub async fn start(conf: &Configuration) -> Result<Self, StartError> {
+        Self::start_with(Settings::from_configuration(conf)?).await
+    }
+
+    /// As [`DataNode::start`] with settings at hand.
+    pub async fn start_with(settings: Settings) -> Result<Self, StartError> {
+        let (volumes, options) = (settings.volumes.clone(), settings.store);
+        let store = tokio::task::spawn_blocking(move || ReplicaStore::open(&volumes, options))
+            .await
+            .map_err(|error| StartError::Setting(error.to_string()))??;
+        let (xfer, xfer_addr) = listen(&settings.xfer).await?;
+        let (ipc, ipc_addr) = listen(&settings.ipc).await?;
+        let (web, http_addr) = listen(&settings.http).await?;
+        let addresses = Addresses {
+            xfer: xfer_addr,
+            ipc: ipc_addr,
+            http: http_addr,
+        };
+        let hostname = settings.hostname.clone().unwrap_or_else(machine_name);
+        let shared = Arc::new(Shared::new(settings, store, addresses, hostname));
+        let ipc = serve_ipc(&shared, ipc)?;
+        shared.tasks.spawn(accept_loop(shared.clone(), xfer));
+        serve_http(&shared, web);
+        for (nameservice, namenodes) in shared.settings.nameservices.iter().enumerate() {
+            for address in namenodes {
+                let link = Arc::new(NameNodeLink::new(address.clone(), nameservice));
+                shared.add_link(link.clone());
+                shared.tasks.spawn(namenode::run(shared.clone(), link));
+            }
+        }
+        tracing::info!(uuid = %shared.store.uuid(), xfer = %addresses.xfer, ipc = %addresses.ipc, http = %addresses.http, "DataNode started");
+        Ok(Self { shared, ipc })
+    }
+
+    /// Where data transfer listens.
+    pub fn xfer_addr(&self) -> SocketAddr {
+        self.shared.addresses.xfer
+    }
+    /// Where RPC listens.
+    pub fn ipc_addr(&self) -> SocketAddr {
+        self.shared.addresses.ipc
+    }
+    /// Where HTTP listens.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.shared.addresses.http
+    }
+    /// The permanent name.
+    pub fn uuid(&self) -> &DatanodeUuid {
+        self.shared.store.uuid()
+    }
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+    /// The replicas.
+    pub fn store(&self) -> &ReplicaStore {
+        &self.shared.store
+    }
+    /// Open data connections, parked ones included.
+    pub fn xceiver_count(&self) -> usize {
+        self.shared.xceivers.count()
+    }
+    /// Transfer threads at work.
+    pub fn active_transfers(&self) -> usize {
+        self.shared.workers.running()
+    }
+
+    /// Waits until every NameNode has accepted the registration. Cancel safe.
+    pub async fn wait_registered(&self) {
+        for link in self.shared.links() {
+            let mut registered = link.watch_registered();
+            // The sender lives in the link, so this only ends when the value is true.
+            let _ = registered.wait_for(|registered| *registered).await;
+        }
+    }
+
+    /// Stops: no new connections, running transfers are cut, threads and tasks waited for, usage saved.
+    pub async fn shutdown(self) {
+        let shared = self.shared.clone();
+        shared.stop.cancel();
+        shared.pool_attached();
+        shared.xceivers.close();
+        self.ipc.shutdown().await;
+        shared.tasks.close();
+        shared.tasks.wait().await;
+        let ending = shared.clone();
+        let ended = tokio::task::spawn_blocking(move || {
+            let idle = ending.workers.wait_idle(STOP_PATIENCE);
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            ending.store.close(now.map_or(0, |time| time.as_millis() as u64));
+            idle
+        });
+        if !ended.await.unwrap_or(false) {
+            tracing::warn!("transfer threads still busy at the end");
+        }
+        tracing::info!(uuid = %shared.store.uuid(), "DataNode stopped");
+    }
+}
+
+impl Drop for DataNode {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+        self.shared.xceivers.close();
+    }
+}
+
+async fn listen(address: &HostPort) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen {
+        address: address.to_string(),
+        source,
+    };
+    let listener = TcpListener::bind((address.host.as_str(), address.port))
+        .await
+        .map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    Ok((listener, local))
+}
+
+fn serve_ipc(shared: &Arc<Shared>, listener: TcpListener) -> Result<RpcServer, StartError> {
+    let options = RpcServerOptions {
+        name: "datanode",
+        ..RpcServerOptions::default()
+    };
+    let address = shared.addresses.ipc.to_string();
+    RpcServer::serve(
+        listener,
+        options,
+        vec![Arc::new(ClientDatanodeProtocol(shared.clone()))],
+    )
+    .map_err(|source| StartError::Listen { address, source })
+}
+
+fn serve_http(shared: &Arc<Shared>, listener: TcpListener) {
+    let stop = shared.stop.clone();
+    let pages = http::router(shared.clone());
+    shared.tasks.spawn(async move {
+        let serving = axum::serve(listener, pages).with_graceful_shutdown(async move { stop.cancelled().await });
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "HTTP ended");
+        }
+    });
+}
+
+fn machine_name() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
+}

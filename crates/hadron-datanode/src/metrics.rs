@@ -1,0 +1,133 @@
+//! Counters of one DataNode, exported as Prometheus text and as JMX beans.
+//!
+//! A value, not a global: many DataNodes run in one process. Names follow Hadoop's `DataNodeActivity`.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+
+/// Kinds of operation that have a latency histogram.
+pub(crate) const TIMED_OPS: [&str; 5] = ["READ_BLOCK", "WRITE_BLOCK", "TRANSFER_BLOCK", "BLOCK_CHECKSUM", "OTHER"];
+
+/// The counters.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Bytes sent to readers.
+    pub bytes_read: Counter,
+    /// Bytes received from writers.
+    pub bytes_written: Counter,
+    /// Blocks read.
+    pub blocks_read: Counter,
+    /// Blocks finalized.
+    pub blocks_written: Counter,
+    /// Blocks copied to other DataNodes.
+    pub blocks_replicated: Counter,
+    /// Blocks deleted on the NameNode's order.
+    pub blocks_removed: Counter,
+    /// Operations that ended with an error.
+    pub op_errors: Counter,
+    /// Connections that failed before their first operation (Hadoop's `DatanodeNetworkErrors`).
+    pub network_errors: Counter,
+    /// Connections refused at the xceiver limit.
+    pub refused: Counter,
+    /// Heartbeats answered.
+    pub heartbeats: Counter,
+    /// Packets found corrupt on their way in.
+    pub checksum_errors: Counter,
+    /// Open data connections.
+    pub xceivers: Gauge,
+    latencies: Vec<Histogram>,
+}
+
+impl Metrics {
+    /// Fresh counters, all zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("hadron_datanode");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let bytes_read = counter("bytes_read", "Bytes sent to readers");
+        let bytes_written = counter("bytes_written", "Bytes received from writers");
+        let blocks_read = counter("blocks_read", "Blocks read");
+        let blocks_written = counter("blocks_written", "Blocks finalized");
+        let blocks_replicated = counter("blocks_replicated", "Blocks copied to other DataNodes");
+        let blocks_removed = counter("blocks_removed", "Blocks deleted");
+        let op_errors = counter("op_errors", "Operations that ended with an error");
+        let network_errors = counter("network_errors", "Connections that failed before their first operation");
+        let refused = counter("refused_connections", "Connections refused at the xceiver limit");
+        let heartbeats = counter("heartbeats", "Heartbeats answered");
+        let checksum_errors = counter("checksum_errors", "Corrupt packets received");
+        let xceivers = Gauge::default();
+        registry.register("xceivers", "Open data connections", xceivers.clone());
+        let latencies = TIMED_OPS.map(|op| {
+            let histogram = Histogram::new(exponential_buckets(0.0001, 4.0, 10));
+            let name = format!("{}_seconds", op.to_ascii_lowercase());
+            registry.register(name, "Duration of operations", histogram.clone());
+            histogram
+        });
+        Self {
+            registry,
+            bytes_read,
+            bytes_written,
+            blocks_read,
+            blocks_written,
+            blocks_replicated,
+            blocks_removed,
+            op_errors,
+            network_errors,
+            refused,
+            heartbeats,
+            checksum_errors,
+            xceivers,
+            latencies: latencies.to_vec(),
+        }
+    }
+
+    /// Records how long an operation took.
+    pub(crate) fn observe(&self, op: &str, seconds: f64) {
+        let index = TIMED_OPS
+            .iter()
+            .position(|name| *name == op)
+            .unwrap_or(TIMED_OPS.len() - 1);
+        if let Some(histogram) = self.latencies.get(index) {
+            histogram.observe(seconds);
+        }
+    }
+
+    /// Prometheus text.
+    pub fn prometheus(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = encode(&mut text, &self.registry) {
+            tracing::error!(%error, "cannot encode metrics");
+        }
+        text
+    }
+
+    /// The `DataNodeActivity` bean.
+    pub(crate) fn bean(&self, name: &str) -> Value {
+        json!({
+            "name": format!("Hadoop:service=DataNode,name=DataNodeActivity-{name}"),
+            "BytesRead": self.bytes_read.get(),
+            "BytesWritten": self.bytes_written.get(),
+            "BlocksRead": self.blocks_read.get(),
+            "BlocksWritten": self.blocks_written.get(),
+            "BlocksReplicated": self.blocks_replicated.get(),
+            "BlocksRemoved": self.blocks_removed.get(),
+            "DatanodeNetworkErrors": self.network_errors.get(),
+            "DataNodeActiveXceiversCount": self.xceivers.get(),
+            "HeartbeatsNumOps": self.heartbeats.get(),
+        })
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

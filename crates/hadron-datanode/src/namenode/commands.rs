@@ -1,0 +1,109 @@
+//! Carrying out what a NameNode orders with its heartbeat answers.
+//!
+//! Commands never run on the actor's task: copies and deletions go to threads, so that the next heartbeat is in time.
+
+use super::link::NameNodeLink;
+use crate::shared::{NewsKind, ReplicaNews, Shared};
+use crate::xceiver::{CopyTargets, copy_to_targets};
+use hadron_proto::datanode::block_command_proto::Action;
+use hadron_proto::datanode::datanode_command_proto::Type;
+use hadron_proto::datanode::{BlockCommandProto, DatanodeCommandProto};
+use hadron_types::{Block, BlockPoolId, ExtendedBlock};
+use std::sync::Arc;
+
+/// What a command wants of the actor itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Effect {
+    None,
+    /// Register again, then report everything.
+    Register,
+}
+
+/// Runs one command. Those of a NameNode that is not active are ignored, except registration and keys.
+pub(super) fn run(shared: &Arc<Shared>, link: &NameNodeLink, command: &DatanodeCommandProto) -> Effect {
+    let Ok(kind) = Type::try_from(command.cmd_type) else {
+        tracing::warn!(number = command.cmd_type, "unknown command of the NameNode ignored");
+        return Effect::None;
+    };
+    if kind == Type::RegisterCommand {
+        tracing::info!(namenode = %link.address, "asked to register again");
+        return Effect::Register;
+    }
+    if !link.is_active() && kind != Type::KeyUpdateCommand {
+        tracing::debug!(?kind, namenode = %link.address, "command of a NameNode that is not active ignored");
+        return Effect::None;
+    }
+    match (kind, &command.blk_cmd) {
+        (Type::BlockCommand, Some(order)) => run_block_command(shared, order),
+        (Type::BlockRecoveryCommand, _) => tracing::warn!("block recovery is not supported yet"),
+        (Type::BlockEcReconstructionCommand, _) => tracing::warn!("striped blocks are not supported yet"),
+        _ => tracing::debug!(?kind, "command has nothing to do here"),
+    }
+    Effect::None
+}
+
+fn run_block_command(shared: &Arc<Shared>, order: &BlockCommandProto) {
+    let pool = BlockPoolId::from(order.block_pool_id.as_str());
+    let blocks: Vec<Block> = order.blocks.iter().map(Block::from).collect();
+    match Action::try_from(order.action) {
+        Ok(Action::Transfer) => transfer(shared, &pool, &blocks, order),
+        Ok(Action::Invalidate) => invalidate(shared, pool, blocks),
+        Ok(Action::Shutdown) | Err(_) => tracing::warn!(action = order.action, "block command ignored"),
+    }
+}
+
+fn transfer(shared: &Arc<Shared>, pool: &BlockPoolId, blocks: &[Block], order: &BlockCommandProto) {
+    for (i, block) in blocks.iter().enumerate() {
+        let targets = CopyTargets {
+            nodes: order.targets.get(i).map(|t| t.datanodes.clone()).unwrap_or_default(),
+            storage_types: order
+                .target_storage_types
+                .get(i)
+                .map(|t| t.storage_types.clone())
+                .unwrap_or_default(),
+            storage_ids: order
+                .target_storage_uuids
+                .get(i)
+                .map(|t| t.storage_uuids.clone())
+                .unwrap_or_default(),
+        };
+        let block = ExtendedBlock {
+            pool: pool.clone(),
+            block: *block,
+        };
+        let copying = shared.clone();
+        let started = shared.workers.run(move || {
+            if let Err(error) = copy_to_targets(&copying, &block, &targets, "") {
+                tracing::warn!(%block, %error, "copy ordered by the NameNode failed");
+            }
+        });
+        if let Err(error) = started {
+            tracing::error!(%error, "no thread for a copy");
+        }
+    }
+}
+
+fn invalidate(shared: &Arc<Shared>, pool: BlockPoolId, blocks: Vec<Block>) {
+    let deleting = shared.clone();
+    let started = shared
+        .workers
+        .run(move || match deleting.store.invalidate(&pool, &blocks) {
+            Ok(deleted) => {
+                deleting.metrics.blocks_removed.inc_by(deleted.len() as u64);
+                for replica in deleted {
+                    let news = ReplicaNews {
+                        block: replica.block,
+                        kind: NewsKind::Deleted,
+                        storage_id: replica.storage_id,
+                        storage_type: replica.storage_type,
+                        delete_hint: String::new(),
+                    };
+                    deleting.tell(&pool, &news);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot delete replicas"),
+        });
+    if let Err(error) = started {
+        tracing::error!(%error, "no thread for deletions");
+    }
+}

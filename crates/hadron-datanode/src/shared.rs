@@ -1,0 +1,225 @@
+//! What all parts of one DataNode share: store, settings, counters, connections, and the way to the NameNodes.
+
+use crate::metrics::Metrics;
+use crate::namenode::link::NameNodeLink;
+use crate::settings::Settings;
+use crate::xceiver::table::XceiverTable;
+use crate::xceiver::workers::Workers;
+use hadron_proto::hdfs::DatanodeInfoProto;
+use hadron_replica::{FinalizedReplica, ReplicaStore};
+use hadron_types::{Block, BlockPoolId, ExtendedBlock, StorageId, StorageType};
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Where a DataNode listens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) xfer: SocketAddr,
+    pub(crate) ipc: SocketAddr,
+    pub(crate) http: SocketAddr,
+}
+
+/// Something the NameNode should hear about a replica.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ReplicaNews {
+    pub(crate) block: Block,
+    pub(crate) kind: NewsKind,
+    pub(crate) storage_id: StorageId,
+    pub(crate) storage_type: StorageType,
+    /// The DataNode whose replica may go now (balancing); empty if none.
+    pub(crate) delete_hint: String,
+}
+
+/// Kinds of news; the numbers are those of the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NewsKind {
+    Receiving = 1,
+    Received = 2,
+    Deleted = 3,
+}
+
+/// The shared part.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<ReplicaStore>,
+    pub(crate) metrics: Metrics,
+    pub(crate) addresses: Addresses,
+    pub(crate) hostname: String,
+    pub(crate) xceivers: XceiverTable,
+    pub(crate) workers: Workers,
+    pub(crate) started: Instant,
+    /// Copies to other DataNodes under way (`xmitsInProgress`).
+    pub(crate) transfers: AtomicUsize,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) runtime: tokio::runtime::Handle,
+    links: RwLock<Vec<Arc<NameNodeLink>>>,
+    pool_attached: (Mutex<()>, Condvar),
+    /// Per nameservice the transaction id of the last believed claim to be active.
+    claims: Vec<AtomicI64>,
+}
+
+impl Shared {
+    /// Must be called inside a tokio runtime.
+    pub(crate) fn new(settings: Settings, store: ReplicaStore, addresses: Addresses, hostname: String) -> Self {
+        Self {
+            xceivers: XceiverTable::new(effective_limit(settings.max_xceivers)),
+            claims: settings.nameservices.iter().map(|_| AtomicI64::new(-1)).collect(),
+            settings,
+            store: Arc::new(store),
+            metrics: Metrics::new(),
+            addresses,
+            hostname,
+            workers: Workers::default(),
+            started: Instant::now(),
+            transfers: AtomicUsize::new(0),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            runtime: tokio::runtime::Handle::current(),
+            links: RwLock::new(Vec::new()),
+            pool_attached: (Mutex::new(()), Condvar::new()),
+        }
+    }
+
+    pub(crate) fn add_link(&self, link: Arc<NameNodeLink>) {
+        self.links.write().push(link);
+    }
+
+    /// All NameNodes.
+    pub(crate) fn links(&self) -> Vec<Arc<NameNodeLink>> {
+        self.links.read().clone()
+    }
+
+    /// The last believed claim of a nameservice; its number is one of [`Settings::nameservices`].
+    pub(crate) fn claim_of(&self, nameservice: usize) -> &AtomicI64 {
+        &self.claims[nameservice]
+    }
+
+    /// Makes `active` the one active NameNode of its nameservice.
+    pub(crate) fn sole_active(&self, active: &Arc<NameNodeLink>) {
+        for link in self
+            .links
+            .read()
+            .iter()
+            .filter(|link| link.nameservice == active.nameservice)
+        {
+            link.set_active(Arc::ptr_eq(link, active));
+        }
+    }
+
+    fn links_of(&self, pool: &BlockPoolId) -> Vec<Arc<NameNodeLink>> {
+        let links = self.links.read();
+        links.iter().filter(|link| link.serves(pool)).cloned().collect()
+    }
+
+    /// Queues news for every NameNode of the pool; finished and deleted replicas wake it at once.
+    pub(crate) fn tell(&self, pool: &BlockPoolId, news: &ReplicaNews) {
+        if news.kind == NewsKind::Received {
+            self.metrics.blocks_written.inc();
+        }
+        for link in self.links_of(pool) {
+            link.tell(news.clone());
+        }
+    }
+
+    /// As [`Self::tell`] for a finalized replica.
+    pub(crate) fn tell_received(&self, pool: &BlockPoolId, replica: &FinalizedReplica) {
+        let news = ReplicaNews {
+            block: replica.block,
+            kind: NewsKind::Received,
+            storage_id: replica.storage_id.clone(),
+            storage_type: replica.storage_type,
+            delete_hint: String::new(),
+        };
+        self.tell(pool, &news);
+    }
+
+    /// Reports a bad replica; `source`: the DataNode that has it, `None` for this one.
+    pub(crate) fn report_bad(&self, block: &ExtendedBlock, source: Option<DatanodeInfoProto>) {
+        tracing::error!(%block, remote = source.is_some(), "reporting a corrupt replica");
+        for link in self.links_of(&block.pool) {
+            link.report_bad(block.clone(), source.clone());
+        }
+    }
+
+    /// Wakes operations that wait for a pool.
+    pub(crate) fn pool_attached(&self) {
+        let _guard = self.pool_attached.0.lock();
+        self.pool_attached.1.notify_all();
+    }
+
+    /// Waits until `pool` is attached, at most the configured time; true if it is.
+    pub(crate) fn wait_for_pool(&self, pool: &BlockPoolId) -> bool {
+        if self.store.has_pool(pool) {
+            return true;
+        }
+        // With every NameNode met there is nothing to wait for: the pool is simply not ours.
+        let deadline = Instant::now() + self.settings.pool_ready_timeout;
+        let mut guard = self.pool_attached.0.lock();
+        while !self.store.has_pool(pool) {
+            let all_met = self.links().iter().all(|link| link.is_registered());
+            if all_met || self.stop.is_cancelled() {
+                return false;
+            }
+            if self.pool_attached.1.wait_until(&mut guard, deadline).timed_out() {
+                return self.store.has_pool(pool);
+            }
+        }
+        true
+    }
+
+    /// Read time-out towards a pipeline with `further` nodes behind the next one.
+    pub(crate) fn pipeline_read_timeout(&self, further: usize) -> Duration {
+        self.settings.socket_timeout + Duration::from_secs(5) * (further as u32 + 1)
+    }
+
+    /// Write time-out towards such a pipeline; `None`: wait for ever.
+    pub(crate) fn pipeline_write_timeout(&self, further: usize) -> Option<Duration> {
+        (!self.settings.write_timeout.is_zero())
+            .then(|| self.settings.write_timeout + Duration::from_secs(5) * (further as u32 + 1))
+    }
+
+    /// Counts a copy to another DataNode while the guard lives.
+    pub(crate) fn count_transfer(self: &Arc<Self>) -> TransferGuard {
+        self.transfers.fetch_add(1, Ordering::Relaxed);
+        TransferGuard(self.clone())
+    }
+}
+
+/// See [`Shared::count_transfer`].
+pub(crate) struct TransferGuard(Arc<Shared>);
+
+impl Drop for TransferGuard {
+    fn drop(&mut self) {
+        self.0.transfers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Descriptors one transfer may hold: its socket, a mirror, data and meta file.
+const FDS_PER_XCEIVER: usize = 4;
+/// Descriptors left to everything else of the process.
+const SPARE_FDS: usize = 256;
+
+/// The configured limit, cut to a quarter of what the descriptor limit allows: several DataNodes share a process.
+fn effective_limit(configured: usize) -> usize {
+    let soft = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let fds = soft.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let allowed = (fds.saturating_sub(SPARE_FDS) / FDS_PER_XCEIVER / 2).max(16);
+    let limit = configured.min(allowed);
+    if limit < configured {
+        tracing::warn!(
+            configured,
+            limit,
+            fds,
+            "transfer limit cut to what the descriptor limit allows"
+        );
+    } else {
+        tracing::info!(limit, "transfer limit");
+    }
+    limit
+}

@@ -1,0 +1,99 @@
+//! The receiving side of a data connection: one buffer from which operations and packets are taken in place.
+//!
+//! Reads are as large as the buffer has room, so that many packets cost one system call. The buffer doubles only when
+//! it is full of bytes that arrived: a length field alone allocates nothing.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+/// Buffer for operations and acks.
+pub(crate) const SMALL_BUFFER: usize = 4 * 1024;
+/// Buffer while packets are received.
+pub(crate) const PACKET_BUFFER: usize = 256 * 1024;
+
+/// Buffered reader of one socket.
+pub(crate) struct Inbox {
+    stream: Arc<TcpStream>,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Inbox {
+    pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
+        Self {
+            stream,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// Bytes that arrived and were not consumed.
+    pub(crate) fn available(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Forgets the first `len` available bytes.
+    pub(crate) fn consume(&mut self, len: usize) {
+        self.start = (self.start + len).min(self.end);
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Gives the buffer back when nothing is in it: idle connections keep none.
+    pub(crate) fn shrink(&mut self) {
+        if self.start == self.end {
+            *self = Self::new(self.stream.clone());
+        }
+    }
+
+    /// Makes the buffer at least `len` bytes large.
+    pub(crate) fn reserve(&mut self, len: usize) {
+        if self.buffer.len() < len {
+            self.buffer.resize(len, 0);
+        }
+    }
+
+    /// Does one read. Returns how many bytes came, 0 at the end of the stream.
+    pub(crate) fn fill(&mut self) -> io::Result<usize> {
+        let room = self.buffer.len() - self.end;
+        if room == 0 || (self.start > 0 && room < self.buffer.len() / 4) {
+            self.make_room();
+        }
+        loop {
+            match (&*self.stream).read(&mut self.buffer[self.end..]) {
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        } else {
+            let doubled = (self.buffer.len() * 2).max(SMALL_BUFFER);
+            self.buffer.resize(doubled, 0);
+        }
+    }
+
+    /// Reads until `len` bytes are available.
+    pub(crate) fn need(&mut self, len: usize) -> io::Result<()> {
+        while self.end - self.start < len {
+            if self.fill()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! The packets of one block: read many at a time, forward, verify, write, and report to the relay.
+//!
+//! Packets that arrived together are forwarded with one write, stored with one `pwritev` and acked together; nothing
+//! is copied between the socket's buffer and the file. A packet is reported as stored only after `pwrite` returned
+//! for all its bytes (after the sync, if it asks for one).
+
+use super::codec::{FramedPacket, parse_packet};
+use super::inbox::{Inbox, PACKET_BUFFER};
+use super::responder::{Pipeline, Responder, error_of};
+use super::{OpError, codec};
+use crate::shared::Shared;
+use hadron_pipeline::relay::{CHECKSUM_ERROR_LINGER, CloseReason, LocalOutcome, PacketSteps, Relay};
+use hadron_replica::{ChunkFormat, Packet, ReplicaWriter};
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, mpsc};
+
+/// Packets handled as one batch.
+const MAX_BATCH: usize = 64;
+/// How far written data may lag before the cache is told to forget it.
+const DROP_BEHIND_LAG: u64 = 8 * 1024 * 1024;
+
+/// One block on its way in.
+pub(super) struct Receiver<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) inbox: &'a mut Inbox,
+    pub(super) upstream: Arc<TcpStream>,
+    pub(super) pipeline: Arc<Pipeline>,
+    /// Taken when the last packet is stored.
+    pub(super) writer: Option<ReplicaWriter>,
+    /// Checksums of the packets.
+    pub(super) sent: ChunkFormat,
+    pub(super) mirror: Option<Arc<TcpStream>>,
+    pub(super) drop_behind: bool,
+}
+
+/// What became of a batch.
+enum Batch {
+    More,
+    /// The last packet is stored, or a bad one found: no more is read.
+    End,
+}
+
+impl Receiver<'_> {
+    /// Receives until the block is complete or failed. A second thread handles acks when a mirror sends some.
+    pub(super) fn run(mut self, responder: Responder) -> Result<(), OpError> {
+        self.inbox.reserve(PACKET_BUFFER);
+        let has_acks = self.pipeline.relay.lock().config().sends_acks();
+        let reason = match self.mirror.clone().filter(|_| has_acks) {
+            Some(mirror) => self.run_with_mirror(responder, mirror),
+            None => self.run_alone(&responder),
+        };
+        let failure = self.pipeline.failure.lock().take();
+        let reason = match reason {
+            Ok(reason) => reason,
+            Err(error) => return Err(failure.unwrap_or(error)),
+        };
+        if reason == CloseReason::ChecksumError {
+            self.shared.metrics.checksum_errors.inc();
+            self.linger();
+        }
+        match failure.or_else(|| error_of(reason)) {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// No acks come from below: this thread runs the relay's commands, too.
+    fn run_alone(&mut self, responder: &Responder) -> Result<CloseReason, OpError> {
+        loop {
+            let batch = self.receive_batch();
+            if let Some(reason) = responder.run_commands() {
+                return batch.map(|_| reason);
+            }
+            if let Batch::End = batch? {
+                return Ok(CloseReason::LocalFailure);
+            }
+        }
+    }
+
+    fn run_with_mirror(&mut self, responder: Responder, mirror: Arc<TcpStream>) -> Result<CloseReason, OpError> {
+        let (end, ended) = mpsc::channel();
+        let (listening, upstream) = (mirror.clone(), self.upstream.clone());
+        self.shared.workers.run(move || {
+            let reason = responder.run(&listening);
+            if reason != CloseReason::Finished {
+                // Nothing more will be acked: end the receiver's read, too.
+                let _ = upstream.shutdown(Shutdown::Read);
+            }
+            let _ = end.send(reason);
+        })?;
+        let mut result = Ok(());
+        loop {
+            self.wait_for_room();
+            match self.receive_batch() {
+                Ok(Batch::More) => {}
+                Ok(Batch::End) => break,
+                Err(error) => {
+                    result = Err(error);
+                    self.pipeline.update(Relay::local_failed);
+                    let _ = mirror.shutdown(Shutdown::Both);
+                    break;
+                }
+            }
+        }
+        let reason = ended.recv().unwrap_or(CloseReason::LocalFailure);
+        let _ = mirror.shutdown(Shutdown::Both);
+        match (result, reason) {
+            (Err(error), CloseReason::LocalFailure | CloseReason::Finished) => Err(error),
+            (_, reason) => Ok(reason),
+        }
+    }
+
+    fn wait_for_room(&self) {
+        let mut relay = self.pipeline.relay.lock();
+        while relay.is_full() && !relay.is_closed() {
+            self.pipeline.changed.wait(&mut relay);
+        }
+    }
+
+    /// Handles all whole packets that are here, at least one.
+    fn receive_batch(&mut self) -> Result<Batch, OpError> {
+        let packets = self.read_packets()?;
+        let mut accepted = Vec::with_capacity(packets.len());
+        let mut refused = None;
+        {
+            let mut relay = self.pipeline.relay.lock();
+            for (at, packet) in packets {
+                match relay.packet_received(&packet.header, packet.data - packet.sums) {
+                    Ok(steps) => accepted.push((at, packet, steps)),
+                    Err(error) => {
+                        refused = Some(OpError::Protocol(error.to_string()));
+                        break;
+                    }
+                }
+            }
+        }
+        let outcome = self.handle(&accepted)?;
+        if let Some((at, packet, _)) = accepted.last() {
+            self.inbox.consume(at + packet.len);
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(outcome),
+        }
+    }
+
+    /// Whole packets at the front of the inbox and where they start; reads if there is none.
+    fn read_packets(&mut self) -> Result<Vec<(usize, FramedPacket)>, OpError> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        while found.len() < MAX_BATCH {
+            match parse_packet(&self.inbox.available()[at..])? {
+                Ok(packet) => {
+                    found.push((at, packet));
+                    at += packet.len;
+                    if packet.header.last_in_block {
+                        break;
+                    }
+                }
+                Err(need) if found.is_empty() => self.inbox.need(need).map_err(super::to_peer)?,
+                Err(_) => break,
+            }
+        }
+        Ok(found)
+    }
+
+    fn handle(&mut self, batch: &[(usize, FramedPacket, PacketSteps)]) -> Result<Batch, OpError> {
+        self.forward(batch);
+        let bytes = self.inbox.available();
+        let good = batch.iter().take_while(|(at, packet, steps)| {
+            let packet_bytes = &bytes[*at..at + packet.len];
+            !steps.verify || self.matches(packet, packet_bytes)
+        });
+        let good = good.count();
+        let stored: Vec<Packet<'_>> = batch[..good]
+            .iter()
+            .filter(|(_, packet, _)| packet.header.data_len > 0)
+            .map(|(at, packet, _)| Packet {
+                offset: packet.header.offset_in_block,
+                sums: &bytes[at + packet.sums..at + packet.data],
+                data: &bytes[at + packet.data..at + packet.len],
+            })
+            .collect();
+        let writer = self
+            .writer
+            .as_mut()
+            .ok_or_else(|| OpError::Protocol("packet after the last one".into()))?;
+        let before = writer.len();
+        writer.write(&stored, self.sent)?;
+        self.shared
+            .metrics
+            .bytes_written
+            .inc_by(writer.len().saturating_sub(before));
+        if self.drop_behind && writer.len() / DROP_BEHIND_LAG > before / DROP_BEHIND_LAG {
+            let until = writer.len() - writer.len() % DROP_BEHIND_LAG;
+            writer.drop_behind(0, until.saturating_sub(DROP_BEHIND_LAG));
+        }
+        if batch[..good].iter().any(|(_, _, steps)| steps.sync) {
+            writer.sync()?;
+        }
+        let last = batch[..good].iter().any(|(_, _, steps)| steps.last);
+        if last {
+            *self.pipeline.writer.lock() = self.writer.take();
+        }
+        self.report(batch, good);
+        Ok(if last || good < batch.len() {
+            Batch::End
+        } else {
+            Batch::More
+        })
+    }
+
+    fn report(&self, batch: &[(usize, FramedPacket, PacketSteps)], good: usize) {
+        self.pipeline.update(|relay| {
+            for (_, _, steps) in &batch[..good] {
+                relay.packet_stored(steps.ticket, LocalOutcome::Stored);
+            }
+            if let Some((_, packet, steps)) = batch.get(good) {
+                tracing::warn!(
+                    offset = packet.header.offset_in_block,
+                    seqno = packet.header.seqno,
+                    "corrupt packet"
+                );
+                relay.packet_stored(steps.ticket, LocalOutcome::ChecksumMismatch);
+            }
+        });
+    }
+
+    fn matches(&self, packet: &FramedPacket, bytes: &[u8]) -> bool {
+        let (sums, data) = (&bytes[packet.sums..packet.data], &bytes[packet.data..]);
+        sums.is_empty() || self.sent.verify(data, sums).is_ok()
+    }
+
+    /// Sends the whole batch, byte for byte, to the next node.
+    fn forward(&self, batch: &[(usize, FramedPacket, PacketSteps)]) {
+        let (Some(mirror), Some((at, packet, steps))) = (&self.mirror, batch.last()) else {
+            return;
+        };
+        if !steps.forward {
+            return;
+        }
+        let bytes = &self.inbox.available()[..at + packet.len];
+        if let Err(error) = (&**mirror).write_all(bytes) {
+            tracing::warn!(%error, "cannot forward packets to the next node");
+            let _ = mirror.shutdown(Shutdown::Both);
+            self.pipeline.update(Relay::mirror_failed);
+        }
+    }
+
+    /// Keeps the connection open a little so that the ack that blames the sender arrives.
+    fn linger(&mut self) {
+        let _ = self.upstream.set_read_timeout(Some(CHECKSUM_ERROR_LINGER));
+        let _ = self.upstream.shutdown(Shutdown::Write);
+        let deadline = std::time::Instant::now() + CHECKSUM_ERROR_LINGER;
+        while std::time::Instant::now() < deadline {
+            let all = self.inbox.available().len();
+            self.inbox.consume(all);
+            match self.inbox.fill() {
+                Ok(count) if count > 0 => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The checksums a writer announced.
+pub(super) fn announced(checksum: &hadron_proto::hdfs::ChecksumProto) -> Result<ChunkFormat, OpError> {
+    hadron_types::ChecksumType::from_wire(checksum.r#type)
+        .and_then(|kind| ChunkFormat::new(kind, checksum.bytes_per_checksum))
+        .ok_or_else(|| {
+            codec::invalid(format!(
+                "unusable checksum: type {}, {} bytes per checksum",
+                checksum.r#type, checksum.bytes_per_checksum
+            ))
+            .into()
+        })
+}

@@ -1,0 +1,201 @@
+//! The acks of one block being received: carrying out what the relay orders, and reading the mirror's acks.
+//!
+//! One thread at a time runs commands: the receiving one when there is no mirror to listen to, else a second one.
+//! Acks that are due together go out in one write.
+
+use super::codec::{encode_ack, read_ack};
+use super::inbox::Inbox;
+use super::{OpError, codec};
+use crate::shared::Shared;
+use hadron_pipeline::packet::Stage;
+use hadron_pipeline::relay::{CloseReason, Relay, RelayCommand, WaitsFor};
+use hadron_replica::{AckHandle, ReplicaWriter};
+use hadron_types::ExtendedBlock;
+use parking_lot::{Condvar, Mutex};
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+
+/// What receiver and responder share about one block.
+pub(super) struct Pipeline {
+    pub(super) relay: Mutex<Relay>,
+    pub(super) changed: Condvar,
+    /// Handed over with the last packet; until then the receiver owns it.
+    pub(super) writer: Mutex<Option<ReplicaWriter>>,
+    /// The first failure on the responder's side.
+    pub(super) failure: Mutex<Option<OpError>>,
+}
+
+impl Pipeline {
+    pub(super) fn new(relay: Relay) -> Self {
+        Self {
+            relay: Mutex::new(relay),
+            changed: Condvar::new(),
+            writer: Mutex::new(None),
+            failure: Mutex::new(None),
+        }
+    }
+
+    /// Changes the relay and wakes the other thread.
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut Relay) -> T) -> T {
+        let result = change(&mut self.relay.lock());
+        self.changed.notify_all();
+        result
+    }
+}
+
+/// Carries out the relay's commands.
+pub(super) struct Responder {
+    pub(super) shared: Arc<Shared>,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) upstream: Arc<TcpStream>,
+    pub(super) acks: AckHandle,
+    pub(super) block: ExtendedBlock,
+    pub(super) stage: Stage,
+}
+
+/// What a thread that runs the relay does next.
+enum Step {
+    Run(RelayCommand),
+    /// The next news can only come from the mirror.
+    ReadAck,
+    /// Nothing is due.
+    Idle,
+}
+
+impl Responder {
+    /// Runs everything that is due; the reason once the relay has ended.
+    pub(super) fn run_commands(&self) -> Option<CloseReason> {
+        let mut due = Vec::new();
+        let mut reason = None;
+        while let Step::Run(command) = self.next_step(false) {
+            reason = self.execute(command, &mut due).or(reason);
+        }
+        self.flush(&mut due);
+        self.pipeline.changed.notify_all();
+        reason
+    }
+
+    /// The second thread of a node with a mirror.
+    pub(super) fn run(&self, mirror: &Arc<TcpStream>) -> CloseReason {
+        let mut inbox = Inbox::new(mirror.clone());
+        let mut due = Vec::new();
+        loop {
+            let mut step = self.next_step(false);
+            if !matches!(step, Step::Run(_)) {
+                self.flush(&mut due);
+                self.pipeline.changed.notify_all();
+                step = self.next_step(true);
+            }
+            match step {
+                Step::Run(command) => {
+                    if let Some(reason) = self.execute(command, &mut due) {
+                        self.flush(&mut due);
+                        self.pipeline.changed.notify_all();
+                        return reason;
+                    }
+                }
+                Step::ReadAck => self.read_downstream(&mut inbox),
+                Step::Idle => return CloseReason::LocalFailure,
+            }
+        }
+    }
+
+    /// Polls and decides under one lock, so that no change is missed. With `wait`, `Idle` means that the relay ended.
+    fn next_step(&self, wait: bool) -> Step {
+        let mut relay = self.pipeline.relay.lock();
+        loop {
+            if let Some(command) = relay.poll_command() {
+                return Step::Run(command);
+            }
+            match relay.waits_for() {
+                WaitsFor::Downstream => return Step::ReadAck,
+                WaitsFor::Ended => return Step::Idle,
+                _ if !wait => return Step::Idle,
+                _ => self.pipeline.changed.wait(&mut relay),
+            }
+        }
+    }
+
+    fn read_downstream(&self, inbox: &mut Inbox) {
+        match read_ack(inbox) {
+            Ok(ack) => self.pipeline.update(|relay| relay.ack_received(ack)),
+            Err(error) => {
+                if self.pipeline.relay.lock().mirror_alive() {
+                    tracing::warn!(block = %self.block, %error, "lost the acks of the next node");
+                }
+                self.pipeline.update(Relay::mirror_failed);
+            }
+        }
+    }
+
+    fn execute(&self, command: RelayCommand, due: &mut Vec<u8>) -> Option<CloseReason> {
+        match command {
+            RelayCommand::SendAck { ack, bytes_acked } => {
+                self.acks.acked(bytes_acked);
+                encode_ack(&ack, due);
+                None
+            }
+            RelayCommand::Finalize { len } => {
+                self.flush(due);
+                let result = self.finalize(len);
+                let ok = result.is_ok();
+                self.note_failure(result);
+                self.pipeline.update(|relay| relay.block_finalized(ok));
+                None
+            }
+            RelayCommand::Close { reason } => Some(reason),
+        }
+    }
+
+    fn flush(&self, due: &mut Vec<u8>) {
+        if due.is_empty() {
+            return;
+        }
+        let sent = (&*self.upstream).write_all(due);
+        due.clear();
+        if let Err(error) = sent {
+            self.note_failure(Err(OpError::PeerLeft(error)));
+            // Ends the receiver's read as well.
+            let _ = self.upstream.shutdown(Shutdown::Both);
+            self.pipeline.update(Relay::local_failed);
+        }
+    }
+
+    fn finalize(&self, len: u64) -> Result<(), OpError> {
+        let writer = self.pipeline.writer.lock().take();
+        let writer = writer.ok_or_else(|| OpError::Protocol("block ended without its last packet".into()))?;
+        if self.stage == Stage::TransferRbw {
+            let adopted = writer.adopt()?;
+            tracing::debug!(block = %adopted, "copy joins a pipeline");
+            return Ok(());
+        }
+        let finalized = writer.finalize(Some(len))?;
+        tracing::debug!(block = %finalized.block, len, "replica finalized");
+        if self.stage != Stage::TransferFinalized {
+            self.shared.tell_received(&self.block.pool, &finalized);
+        }
+        Ok(())
+    }
+
+    fn note_failure(&self, result: Result<(), OpError>) {
+        if let Err(error) = result {
+            self.pipeline.failure.lock().get_or_insert(error);
+        }
+    }
+}
+
+/// The error that a reason other than `Finished` stands for.
+pub(super) fn error_of(reason: CloseReason) -> Option<OpError> {
+    match reason {
+        CloseReason::Finished => None,
+        CloseReason::ChecksumError => Some(codec::invalid("packet does not match its checksums").into()),
+        CloseReason::DownstreamFoundCorruption => {
+            Some(OpError::Mirror("the next node received corrupt data from here".into()))
+        }
+        CloseReason::AckOutOfOrder { expected, received } => Some(OpError::Mirror(format!(
+            "the next node acked packet {received}, expected {expected}"
+        ))),
+        CloseReason::LocalFailure => Some(OpError::Protocol("reception ended early".into())),
+    }
+}

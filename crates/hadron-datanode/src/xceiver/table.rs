@@ -1,0 +1,150 @@
+//! All open data connections: the limit, the gauge, and what `/xceivers` shows.
+//!
+//! A connection counts from accept to close, also while it is parked without a thread. The slot gives it back on drop.
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The table.
+pub(crate) struct XceiverTable {
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    rows: HashMap<u64, Row>,
+    closed: bool,
+}
+
+struct Row {
+    peer: SocketAddr,
+    stream: Arc<TcpStream>,
+    since: Instant,
+    ops: u64,
+    doing: String,
+}
+
+/// Why a connection is not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("Xceiver count {count} exceeds the limit of concurrent xcievers: {limit}")]
+    Full { count: usize, limit: usize },
+    #[error("Server closed.")]
+    Closed,
+}
+
+/// A row of `/xceivers`.
+#[derive(Clone, Debug)]
+pub(crate) struct XceiverInfo {
+    pub(crate) peer: SocketAddr,
+    pub(crate) doing: String,
+    pub(crate) ops: u64,
+    pub(crate) age_seconds: u64,
+}
+
+impl XceiverTable {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            state: Mutex::new(State::default()),
+        }
+    }
+
+    /// Enters a connection; the number is for the other calls.
+    pub(crate) fn enter(&self, stream: &Arc<TcpStream>, peer: SocketAddr) -> Result<u64, Refusal> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(Refusal::Closed);
+        }
+        let count = state.rows.len() + 1;
+        if count > self.limit {
+            return Err(Refusal::Full {
+                count,
+                limit: self.limit,
+            });
+        }
+        state.next += 1;
+        let number = state.next;
+        let row = Row {
+            peer,
+            stream: stream.clone(),
+            since: Instant::now(),
+            ops: 0,
+            doing: "Waiting for operation #1".to_owned(),
+        };
+        state.rows.insert(number, row);
+        Ok(number)
+    }
+
+    pub(crate) fn leave(&self, number: u64) {
+        self.state.lock().rows.remove(&number);
+    }
+
+    /// Notes what a connection is doing.
+    pub(crate) fn note(&self, number: u64, ops: u64, doing: String) {
+        if let Some(row) = self.state.lock().rows.get_mut(&number) {
+            row.ops = ops;
+            row.doing = doing;
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.state.lock().rows.len()
+    }
+
+    pub(crate) fn list(&self) -> Vec<XceiverInfo> {
+        let state = self.state.lock();
+        let mut rows: Vec<_> = state.rows.iter().collect();
+        rows.sort_by_key(|(number, _)| **number);
+        rows.into_iter()
+            .map(|(_, row)| XceiverInfo {
+                peer: row.peer,
+                doing: row.doing.clone(),
+                ops: row.ops,
+                age_seconds: row.since.elapsed().as_secs(),
+            })
+            .collect()
+    }
+
+    /// Closes all sockets and takes no more connections.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        for row in state.rows.values() {
+            let _ = row.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    // covers: XC-27, XC-29
+    #[test]
+    fn the_limit_holds_and_a_closed_table_takes_nobody() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let peer = stream.peer_addr().unwrap();
+        let table = XceiverTable::new(2);
+        let first = table.enter(&stream, peer).unwrap();
+        table.enter(&stream, peer).unwrap();
+        let refused = table.enter(&stream, peer).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "Xceiver count 3 exceeds the limit of concurrent xcievers: 2"
+        );
+        table.leave(first);
+        table.enter(&stream, peer).unwrap();
+        assert_eq!(table.list().len(), 2);
+        table.close();
+        table.leave(2);
+        assert_eq!(table.enter(&stream, peer), Err(Refusal::Closed));
+    }
+}

@@ -1,0 +1,280 @@
+//! WRITE_BLOCK: a replica from a client's pipeline, from another DataNode, or as a client-ordered copy.
+//!
+//! Order: open the replica, connect and set up the next node, answer upstream, receive. A local failure at set-up
+//! closes without an answer; a failing next node is answered with ERROR and firstBadLink.
+
+use super::codec::{opcode, read_message, response, write_message, write_op};
+use super::inbox::Inbox;
+use super::receiver::{Receiver, announced};
+use super::responder::{Pipeline, Responder};
+use super::{Connection, OpError, OpResult, Outcome, mirror, to_peer};
+use crate::shared::{NewsKind, ReplicaNews, Shared};
+use hadron_pipeline::packet::{MAX_PIPELINE_NODES, Stage, Status};
+use hadron_pipeline::relay::{Relay, RelayConfig};
+use hadron_proto::hdfs::{BlockOpResponseProto, OpWriteBlockProto};
+use hadron_replica::{ChunkFormat, Interrupt, NewReplica, ReplicaError, ReplicaWriter};
+use hadron_types::{ExtendedBlock, GenerationStamp, StorageId, StorageType};
+use parking_lot::Mutex;
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+
+/// What the operation asks for, read once.
+struct Request {
+    op: OpWriteBlockProto,
+    block: ExtendedBlock,
+    stage: Stage,
+    sent: ChunkFormat,
+    /// The peer is a DataNode.
+    from_datanode: bool,
+    /// A client had this replica copied here.
+    is_transfer: bool,
+}
+
+/// Sockets to close when the writer must leave.
+type Sockets = Arc<Mutex<Vec<Arc<TcpStream>>>>;
+
+pub(super) fn run(connection: &mut Connection, block: &mut Option<ExtendedBlock>) -> OpResult {
+    let request = Request::read(connection, block)?;
+    if !connection.shared.wait_for_pool(&request.block.pool) {
+        return Err(ReplicaError::UnknownPool(request.block.pool).into());
+    }
+    let sockets: Sockets = Arc::new(Mutex::new(vec![connection.stream.clone()]));
+    let writer = open_replica(&connection.shared, &request, &sockets)?;
+    let mirror = set_up_mirror(connection, &request, &sockets)?;
+    if request.wants_acks() {
+        let answer = BlockOpResponseProto {
+            first_bad_link: Some(String::new()),
+            ..response(Status::Success)
+        };
+        write_message(&connection.stream, &answer).map_err(to_peer)?;
+    }
+    if let Some(writer) = writer {
+        receive(connection, &request, writer, mirror)?;
+        if request.is_transfer {
+            write_message(&connection.stream, &response(Status::Success)).map_err(to_peer)?;
+        }
+    }
+    Ok(Outcome::Close)
+}
+
+impl Request {
+    fn read(connection: &mut Connection, block: &mut Option<ExtendedBlock>) -> Result<Self, OpError> {
+        let op: OpWriteBlockProto = read_message(&mut connection.inbox)?;
+        let mut wanted = ExtendedBlock::from(&op.header.base_header.block);
+        *block = Some(wanted.clone());
+        let stage =
+            Stage::from_wire(op.stage).ok_or_else(|| OpError::Protocol(format!("unknown stage {}", op.stage)))?;
+        let is_transfer = matches!(stage, Stage::TransferRbw | Stage::TransferFinalized);
+        let from_datanode = op.header.client_name.is_empty();
+        if is_transfer && !op.targets.is_empty() {
+            return Err(OpError::Protocol(format!("{stage} does not support further targets")));
+        }
+        if op.targets.len() > MAX_PIPELINE_NODES {
+            return Err(OpError::Protocol("pipeline is too long".into()));
+        }
+        if from_datanode && stage != Stage::SetupCreate && !is_transfer {
+            return Err(OpError::Protocol(format!("{stage} needs a client name")));
+        }
+        // A length of the wire is a hint for space; nobody may reserve more than a disk has.
+        wanted.block.len = wanted.block.len.min(MAX_SPACE_HINT);
+        Ok(Self {
+            sent: announced(&op.requested_checksum)?,
+            block: wanted,
+            stage,
+            from_datanode,
+            is_transfer,
+            op,
+        })
+    }
+
+    /// Whether a client waits for connect and packet acks.
+    fn wants_acks(&self) -> bool {
+        !self.from_datanode && !self.is_transfer
+    }
+}
+
+/// Largest block size believed when space is reserved.
+const MAX_SPACE_HINT: u64 = 1 << 40;
+
+/// Opens the replica as the stage says; `None` when the stage closes it without data.
+fn open_replica(shared: &Shared, request: &Request, sockets: &Sockets) -> Result<Option<ReplicaWriter>, OpError> {
+    let op = &request.op;
+    let block = &request.block;
+    let to = GenerationStamp(op.latest_generation_stamp);
+    let sockets = sockets.clone();
+    let interrupt: Interrupt = Arc::new(move || {
+        for socket in sockets.lock().iter() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    });
+    let storage_id = op
+        .storage_id
+        .as_deref()
+        .filter(|id| !id.is_empty())
+        .map(StorageId::from);
+    let new = NewReplica {
+        format: request.sent,
+        storage_type: op.storage_type.and_then(StorageType::from_wire),
+        storage_id: storage_id.as_ref(),
+        interrupt: interrupt.clone(),
+    };
+    let store = &shared.store;
+    if request.from_datanode || request.is_transfer {
+        return Ok(Some(store.create_temporary(block, new)?));
+    }
+    let writer = match request.stage {
+        Stage::SetupCreate => store.create_rbw(block, new)?,
+        Stage::SetupAppend => store.append(block, to, op.min_bytes_rcvd, interrupt)?,
+        Stage::SetupAppendRecovery => store.recover_append(block, to, op.min_bytes_rcvd, interrupt)?,
+        Stage::SetupStreamingRecovery => {
+            let (min, max) = (op.min_bytes_rcvd, op.max_bytes_rcvd);
+            return Ok(Some(store.recover_rbw(block, to, min, max, interrupt)?));
+        }
+        Stage::CloseRecovery => {
+            let closed = store.recover_close(block, to, op.min_bytes_rcvd)?;
+            shared.tell_received(&block.pool, &closed);
+            return Ok(None);
+        }
+        other => return Err(OpError::Protocol(format!("stage {other} does not set up a pipeline"))),
+    };
+    let (storage_id, storage_type) = writer.storage();
+    let mut told = block.block;
+    told.len = writer.len();
+    if request.stage != Stage::SetupCreate {
+        told.generation_stamp = to;
+    }
+    let news = ReplicaNews {
+        block: told,
+        kind: NewsKind::Receiving,
+        storage_id,
+        storage_type,
+        delete_hint: String::new(),
+    };
+    shared.tell(&block.pool, &news);
+    Ok(Some(writer))
+}
+
+/// Connects the next node and waits for its word. A client hears of a failure; a DataNode's copy goes on without.
+fn set_up_mirror(
+    connection: &Connection,
+    request: &Request,
+    sockets: &Sockets,
+) -> Result<Option<Arc<TcpStream>>, OpError> {
+    let Some(target) = request.op.targets.first() else {
+        return Ok(None);
+    };
+    let name = mirror::address_text(target);
+    let failure = match try_mirror(connection, request, sockets) {
+        Ok((stream, answer)) if is_success(answer.as_ref()) => return Ok(Some(stream)),
+        Ok((_, answer)) => answer.unwrap_or_else(|| response(Status::Error)),
+        Err(error) => {
+            tracing::warn!(block = %request.block, target = %name, %error, "cannot set up the next node");
+            BlockOpResponseProto {
+                first_bad_link: Some(name.clone()),
+                ..response(Status::Error)
+            }
+        }
+    };
+    if request.from_datanode {
+        return Ok(None);
+    }
+    // Statuses go up as they came; a node that failed without naming one is itself the bad link.
+    let answer = BlockOpResponseProto {
+        first_bad_link: Some(failure.first_bad_link.filter(|link| !link.is_empty()).unwrap_or(name)),
+        message: failure.message,
+        ..response(Status::from_wire(failure.status).unwrap_or(Status::Error))
+    };
+    let bad_link = answer.first_bad_link.clone().unwrap_or_default();
+    write_message(&connection.stream, &answer).map_err(to_peer)?;
+    Err(OpError::Mirror(format!("pipeline set-up failed at {bad_link}")))
+}
+
+fn is_success(answer: Option<&BlockOpResponseProto>) -> bool {
+    answer.is_none_or(|answer| Status::from_wire(answer.status) == Some(Status::Success))
+}
+
+fn try_mirror(
+    connection: &Connection,
+    request: &Request,
+    sockets: &Sockets,
+) -> Result<(Arc<TcpStream>, Option<BlockOpResponseProto>), OpError> {
+    let targets = &request.op.targets;
+    let further = targets.len() - 1;
+    let stream = mirror::connect(&connection.shared, &targets[0], further)?;
+    sockets.lock().push(stream.clone());
+    let op = mirrored_op(&request.op);
+    write_op(&stream, opcode::WRITE_BLOCK, &op)?;
+    if request.from_datanode {
+        return Ok((stream, None));
+    }
+    let answer: BlockOpResponseProto = read_message(&mut Inbox::new(stream.clone()))?;
+    Ok((stream, Some(answer)))
+}
+
+/// The operation for the next node: each list loses its head, which becomes the node's own value.
+fn mirrored_op(op: &OpWriteBlockProto) -> OpWriteBlockProto {
+    let mut next = op.clone();
+    next.targets.remove(0);
+    next.storage_type = op.target_storage_types.first().copied();
+    next.storage_id = op.target_storage_ids.first().cloned();
+    next.pinning = op.target_pinnings.first().copied();
+    next.target_storage_types = op.target_storage_types.iter().skip(1).copied().collect();
+    next.target_storage_ids = op.target_storage_ids.iter().skip(1).cloned().collect();
+    next.target_pinnings = op.target_pinnings.iter().skip(1).copied().collect();
+    next.allow_lazy_persist = Some(false);
+    next
+}
+
+fn receive(
+    connection: &mut Connection,
+    request: &Request,
+    writer: ReplicaWriter,
+    mirror: Option<Arc<TcpStream>>,
+) -> Result<(), OpError> {
+    let disk = writer.format();
+    let relay = Relay::new(RelayConfig {
+        bytes_per_checksum: disk.chunk,
+        disk_checksum_size: disk.size(),
+        packet_checksum_size: request.sent.size(),
+        same_checksum: request.sent == disk,
+        initial_len: writer.len(),
+        has_mirror: mirror.is_some(),
+        datanode_source: request.from_datanode,
+        is_transfer: request.is_transfer,
+        flag_bits: 0,
+    });
+    let pipeline = Arc::new(Pipeline::new(relay));
+    let responder = Responder {
+        shared: connection.shared.clone(),
+        pipeline: pipeline.clone(),
+        upstream: connection.stream.clone(),
+        acks: writer.ack_handle(),
+        block: request.block.clone(),
+        stage: request.stage,
+    };
+    let further = request.op.targets.len();
+    connection
+        .stream
+        .set_read_timeout(Some(connection.shared.pipeline_read_timeout(further)))?;
+    let strategy = request.op.caching_strategy.as_ref();
+    let receiver = Receiver {
+        shared: &connection.shared,
+        inbox: &mut connection.inbox,
+        upstream: connection.stream.clone(),
+        pipeline,
+        writer: Some(writer),
+        sent: request.sent,
+        mirror,
+        drop_behind: strategy
+            .and_then(|strategy| strategy.drop_behind)
+            .unwrap_or(connection.shared.settings.drop_behind_writes),
+    };
+    let received = receiver.run(responder);
+    if let (Err(OpError::Io(error)), Some(source)) = (&received, &request.op.source)
+        && error.kind() == std::io::ErrorKind::InvalidData
+        && request.from_datanode
+    {
+        connection.shared.report_bad(&request.block, Some(source.clone()));
+    }
+    received
+}
