@@ -1,1 +1,34 @@
-//! The client library: file system, reader, writer
+//! The client library: file system, reader, writer.
+//!
+//! What it is for: any Rust program that works on `hdfs://`, ours or Apache's. [`HadronFs`] is the entry;
+//! [`FileWriter`] drives the `hadron-pipeline` machines over sockets; [`FileReader`] reads replicas with fail-over.
+//! What it does not do: no command line, no local file systems, no short-circuit reads yet.
+//! Invariants: dropping, aborting or failing a writer at any point leaves no task, socket, buffer or lease renewal
+//! behind; every byte handed to a reader was verified against its checksum; no byte-at-a-time copies.
+//!
+//! Everything here needs a tokio runtime with time and I/O enabled.
+
+mod datanode;
+mod error;
+mod fs;
+mod lease;
+mod listing;
+mod namenode;
+mod peers;
+mod reader;
+mod settings;
+mod status;
+mod umask;
+mod writer;
+
+pub use error::{FsError, Result};
+pub use fs::HadronFs;
+pub use listing::Listing;
+pub use reader::FileReader;
+pub use settings::ClientSettings;
+pub use status::{
+    BlockLocation, ContentSummary, FileKind, FileStatus, FsStats, Location, NodeReport, ReportKind, SafeModeAction,
+    ServerDefaults,
+};
+pub use umask::parse_umask;
+pub use writer::{CreateOptions, FileWriter};

@@ -1,0 +1,417 @@
+//! The file system: one NameNode, one user, every call on paths.
+
+use crate::error::{FsError, Result};
+use crate::lease::LeaseRenewer;
+use crate::listing::Listing;
+use crate::namenode::NameNode;
+use crate::peers::PeerCache;
+use crate::reader::FileReader;
+use crate::settings::ClientSettings;
+use crate::status::{
+    BlockLocation, ContentSummary, FileStatus, FsStats, NodeReport, ReportKind, SafeModeAction, ServerDefaults,
+};
+use crate::writer::{self, CreateOptions, FileWriter};
+use hadron_env::Configuration;
+use hadron_env::config::{HostPort, keys};
+use hadron_proto::hdfs as proto;
+use hadron_types::{FsPath, FsPermission, TimeMs};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Scheme of the URLs this client understands.
+const SCHEME: &str = "hdfs://";
+
+/// A connection to an HDFS file system. Clones share everything.
+///
+/// All calls are cancel safe in the sense that dropping them leaves no task behind; whether the NameNode carried out a
+/// dropped mutation is not known.
+#[derive(Clone)]
+pub struct HadronFs {
+    shared: Arc<Shared>,
+}
+
+/// What streams and listings share with the file system they came from.
+pub(crate) struct Shared {
+    pub(crate) settings: ClientSettings,
+    pub(crate) namenode: Arc<NameNode>,
+    pub(crate) client_name: String,
+    pub(crate) user: String,
+    pub(crate) authority: String,
+    pub(crate) renewer: Arc<LeaseRenewer>,
+    pub(crate) peers: Arc<PeerCache>,
+}
+
+impl HadronFs {
+    /// Names the file system `url`, or `fs.defaultFS` without one, for the user of `HADOOP_USER_NAME` or else of this
+    /// process. Resolves host names; the NameNode is contacted by the first call.
+    ///
+    /// Errors: [`FsError::Config`] for an unusable URL or setting, or a host name that does not resolve.
+    pub async fn connect(conf: &Configuration, url: Option<&str>) -> Result<Self> {
+        let user = match std::env::var("HADOOP_USER_NAME") {
+            Ok(user) if !user.is_empty() => user,
+            _ => conf.user_name().to_owned(),
+        };
+        Self::connect_as(conf, url, &user).await
+    }
+
+    /// As [`HadronFs::connect`] for a given user.
+    pub async fn connect_as(conf: &Configuration, url: Option<&str>, user: &str) -> Result<Self> {
+        let settings = ClientSettings::from_configuration(conf)?;
+        let default_fs = conf.get(keys::FS_DEFAULT_FS);
+        let url = url.unwrap_or(&default_fs);
+        let authority = authority_of(url).ok_or_else(|| FsError::Config(format!("{url:?} is not an hdfs:// URL")))?;
+        let mut addrs = Vec::new();
+        for host_port in conf
+            .namenode_addresses(authority)
+            .map_err(|error| FsError::Config(error.to_string()))?
+        {
+            addrs.extend(resolve(&host_port).await?);
+        }
+        if addrs.is_empty() {
+            return Err(FsError::Config(format!("{url:?} names no host")));
+        }
+        let namenode = Arc::new(NameNode::new(addrs, user, &settings));
+        let client_name = format!("DFSClient_HADRON_{}", uuid::Uuid::new_v4().simple());
+        let shared = Shared {
+            renewer: LeaseRenewer::new(Arc::clone(&namenode), client_name.clone()),
+            peers: PeerCache::new(settings.peer_cache_capacity, settings.peer_cache_expiry),
+            namenode,
+            client_name,
+            user: user.to_owned(),
+            authority: authority.to_owned(),
+            settings,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// `hdfs://host:port` or `hdfs://nameservice`, as given.
+    pub fn uri(&self) -> String {
+        format!("{SCHEME}{}", self.shared.authority)
+    }
+    /// The user all calls are made as.
+    pub fn user(&self) -> &str {
+        &self.shared.user
+    }
+    /// The name that holds this client's lease.
+    pub fn client_name(&self) -> &str {
+        &self.shared.client_name
+    }
+    /// The settings in force.
+    pub fn settings(&self) -> &ClientSettings {
+        &self.shared.settings
+    }
+    /// Files this client has open for writing.
+    pub fn open_writers(&self) -> usize {
+        self.shared.renewer.open_files()
+    }
+    /// Idle DataNode connections this client keeps.
+    pub fn idle_connections(&self) -> usize {
+        self.shared.peers.len()
+    }
+    /// `/user/<user>`, which relative paths are under.
+    pub fn home_dir(&self) -> FsPath {
+        FsPath::root().join("user").join(&self.shared.user)
+    }
+
+    /// Turns `hdfs://host/path`, `/path` or `path` (below the home directory) into a path.
+    ///
+    /// Errors: InvalidPath for a bad name; [`FsError::Config`] for the URL of another file system.
+    pub fn resolve(&self, text: &str) -> Result<FsPath> {
+        let path = match text.strip_prefix(SCHEME) {
+            Some(rest) => {
+                let (authority, path) = match rest.find('/') {
+                    Some(at) => rest.split_at(at),
+                    None => (rest, "/"),
+                };
+                if !authority.is_empty() && authority != self.shared.authority {
+                    return Err(FsError::Config(format!("Wrong FS: {text}, expected: {}", self.uri())));
+                }
+                path.to_owned()
+            }
+            None if text.starts_with('/') => text.to_owned(),
+            None => format!("{}/{text}", self.home_dir()),
+        };
+        FsPath::parse(&path).map_err(|_| {
+            FsError::Refused(hadron_types::HadoopError::new(
+                hadron_types::ErrorKind::InvalidPath,
+                format!("Invalid path name {text}"),
+            ))
+        })
+    }
+
+    // ---- looking ----
+
+    /// The status of `path`; `None` when it does not exist.
+    pub async fn status(&self, path: &FsPath) -> Result<Option<FileStatus>> {
+        let request = proto::GetFileInfoRequestProto { src: text(path) };
+        let response = self.shared.namenode.get_file_info(&request).await?;
+        Ok(response.fs.map(|status| FileStatus::from_proto(&status, path)))
+    }
+    /// The status of `path`; an error when it does not exist.
+    pub async fn existing_status(&self, path: &FsPath) -> Result<FileStatus> {
+        self.status(path)
+            .await?
+            .ok_or_else(|| FsError::not_found(path.as_str()))
+    }
+    /// The children of a directory, or the file itself, page by page.
+    pub fn list(&self, path: &FsPath) -> Listing {
+        Listing::new(Arc::clone(&self.shared), path.clone())
+    }
+    /// All pages of [`HadronFs::list`] at once.
+    pub async fn list_all(&self, path: &FsPath) -> Result<Vec<FileStatus>> {
+        let mut listing = self.list(path);
+        let mut all = Vec::new();
+        while let Some(page) = listing.next_page().await? {
+            all.extend(page);
+        }
+        Ok(all)
+    }
+    /// Totals of the subtree at `path`.
+    pub async fn content_summary(&self, path: &FsPath) -> Result<ContentSummary> {
+        let request = proto::GetContentSummaryRequestProto { path: text(path) };
+        let response = self.shared.namenode.get_content_summary(&request).await?;
+        Ok(ContentSummary::from_proto(&response.summary))
+    }
+    /// The blocks of `path` that overlap `offset..offset + len`.
+    pub async fn block_locations(&self, path: &FsPath, offset: u64, len: u64) -> Result<Vec<BlockLocation>> {
+        let request = proto::GetBlockLocationsRequestProto {
+            src: text(path),
+            offset,
+            length: len,
+        };
+        let response = self.shared.namenode.get_block_locations(&request).await?;
+        let locations = response.locations.ok_or_else(|| FsError::not_found(path.as_str()))?;
+        Ok(locations.blocks.iter().map(BlockLocation::from_proto).collect())
+    }
+    /// Whether nobody has `path` open for writing.
+    pub async fn is_file_closed(&self, path: &FsPath) -> Result<bool> {
+        let request = proto::IsFileClosedRequestProto { src: text(path) };
+        Ok(self.shared.namenode.is_file_closed(&request).await?.result)
+    }
+    /// What the server would choose for a new file.
+    pub async fn server_defaults(&self) -> Result<ServerDefaults> {
+        let request = proto::GetServerDefaultsRequestProto {};
+        let defaults = self
+            .shared
+            .namenode
+            .get_server_defaults(&request)
+            .await?
+            .server_defaults;
+        Ok(ServerDefaults {
+            block_size: defaults.block_size,
+            bytes_per_checksum: defaults.bytes_per_checksum,
+            write_packet_size: defaults.write_packet_size,
+            replication: defaults.replication,
+            trash_interval_minutes: defaults.trash_interval(),
+        })
+    }
+    /// Totals of the cluster.
+    pub async fn stats(&self) -> Result<FsStats> {
+        let stats = self
+            .shared
+            .namenode
+            .get_fs_stats(&proto::GetFsStatusRequestProto {})
+            .await?;
+        Ok(FsStats {
+            capacity: stats.capacity,
+            used: stats.used,
+            remaining: stats.remaining,
+            under_replicated: stats.under_replicated,
+            corrupt_blocks: stats.corrupt_blocks,
+            missing_blocks: stats.missing_blocks,
+        })
+    }
+    /// The DataNodes of a kind.
+    pub async fn datanodes(&self, kind: ReportKind) -> Result<Vec<NodeReport>> {
+        use proto::DatanodeReportTypeProto as Wire;
+        let kind = match kind {
+            ReportKind::All => Wire::All,
+            ReportKind::Live => Wire::Live,
+            ReportKind::Dead => Wire::Dead,
+            ReportKind::Decommissioning => Wire::Decommissioning,
+        };
+        let request = proto::GetDatanodeReportRequestProto { r#type: kind as i32 };
+        let response = self.shared.namenode.get_datanode_report(&request).await?;
+        Ok(response.di.iter().map(NodeReport::from_proto).collect())
+    }
+
+    // ---- changing ----
+
+    /// Makes a directory, with its parents when `create_parents`; `mode` loses the umask's bits. True also when it
+    /// exists already.
+    pub async fn mkdirs(&self, path: &FsPath, mode: FsPermission, create_parents: bool) -> Result<bool> {
+        let request = proto::MkdirsRequestProto {
+            src: text(path),
+            masked: mode.without(self.shared.settings.umask).into(),
+            create_parent: create_parents,
+            unmasked: Some(mode.into()),
+        };
+        Ok(self.shared.namenode.mkdirs(&request).await?.result)
+    }
+    /// Hadoop's older rename: moves below `dst` when that is a directory, and answers false instead of an error for
+    /// most refusals.
+    pub async fn rename(&self, src: &FsPath, dst: &FsPath) -> Result<bool> {
+        let request = proto::RenameRequestProto {
+            src: text(src),
+            dst: text(dst),
+        };
+        Ok(self.shared.namenode.rename(&request).await?.result)
+    }
+    /// Renames to exactly `dst`, replacing what is there (a file, or an empty directory) when `overwrite`.
+    pub async fn rename_exact(&self, src: &FsPath, dst: &FsPath, overwrite: bool) -> Result<()> {
+        let request = proto::Rename2RequestProto {
+            src: text(src),
+            dst: text(dst),
+            overwrite_dest: overwrite,
+            move_to_trash: None,
+        };
+        self.shared.namenode.rename2(&request).await?;
+        Ok(())
+    }
+    /// Deletes; false when there was nothing. A directory with children needs `recursive`.
+    pub async fn delete(&self, path: &FsPath, recursive: bool) -> Result<bool> {
+        let request = proto::DeleteRequestProto {
+            src: text(path),
+            recursive,
+        };
+        Ok(self.shared.namenode.delete(&request).await?.result)
+    }
+    /// Sets the mode bits, as they are (no umask).
+    pub async fn set_permission(&self, path: &FsPath, permission: FsPermission) -> Result<()> {
+        let request = proto::SetPermissionRequestProto {
+            src: text(path),
+            permission: permission.into(),
+        };
+        self.shared.namenode.set_permission(&request).await?;
+        Ok(())
+    }
+    /// Sets owner and group; `None` leaves one as it is.
+    pub async fn set_owner(&self, path: &FsPath, owner: Option<&str>, group: Option<&str>) -> Result<()> {
+        let request = proto::SetOwnerRequestProto {
+            src: text(path),
+            username: owner.map(str::to_owned),
+            groupname: group.map(str::to_owned),
+        };
+        self.shared.namenode.set_owner(&request).await?;
+        Ok(())
+    }
+    /// Sets times; `None` leaves one as it is.
+    pub async fn set_times(&self, path: &FsPath, modified: Option<TimeMs>, accessed: Option<TimeMs>) -> Result<()> {
+        const LEAVE: u64 = u64::MAX;
+        let request = proto::SetTimesRequestProto {
+            src: text(path),
+            mtime: modified.map_or(LEAVE, |time| time.0),
+            atime: accessed.map_or(LEAVE, |time| time.0),
+        };
+        self.shared.namenode.set_times(&request).await?;
+        Ok(())
+    }
+    /// Sets the number of replicas; false when `path` is no file.
+    pub async fn set_replication(&self, path: &FsPath, replication: u32) -> Result<bool> {
+        let request = proto::SetReplicationRequestProto {
+            src: text(path),
+            replication,
+        };
+        Ok(self.shared.namenode.set_replication(&request).await?.result)
+    }
+    /// Asks for, enters or leaves safe mode; returns whether it is on now.
+    pub async fn safe_mode(&self, action: SafeModeAction) -> Result<bool> {
+        use proto::SafeModeActionProto as Wire;
+        let action = match action {
+            SafeModeAction::Leave => Wire::SafemodeLeave,
+            SafeModeAction::Enter => Wire::SafemodeEnter,
+            SafeModeAction::Get => Wire::SafemodeGet,
+            SafeModeAction::ForceExit => Wire::SafemodeForceExit,
+        };
+        let request = proto::SetSafeModeRequestProto {
+            action: action as i32,
+            checked: None,
+        };
+        Ok(self.shared.namenode.set_safe_mode(&request).await?.result)
+    }
+    /// Writes a checkpoint; needs safe mode.
+    pub async fn save_namespace(&self) -> Result<()> {
+        self.shared
+            .namenode
+            .save_namespace(&proto::SaveNamespaceRequestProto::default())
+            .await?;
+        Ok(())
+    }
+    /// Takes a file away from a writer that is gone; true when it is closed now.
+    pub async fn recover_lease(&self, path: &FsPath) -> Result<bool> {
+        let request = proto::RecoverLeaseRequestProto {
+            src: text(path),
+            client_name: self.shared.client_name.clone(),
+        };
+        Ok(self.shared.namenode.recover_lease(&request).await?.result)
+    }
+
+    // ---- contents ----
+
+    /// Creates a file for writing.
+    pub async fn create(&self, path: &FsPath, options: CreateOptions) -> Result<FileWriter> {
+        writer::create(Arc::clone(&self.shared), path, options).await
+    }
+    /// Opens a file for writing at its end.
+    pub async fn append(&self, path: &FsPath) -> Result<FileWriter> {
+        writer::append(Arc::clone(&self.shared), path).await
+    }
+    /// Opens a file for reading.
+    pub async fn open(&self, path: &FsPath) -> Result<FileReader> {
+        FileReader::open(Arc::clone(&self.shared), path).await
+    }
+}
+
+pub(crate) fn text(path: &FsPath) -> String {
+    path.as_str().to_owned()
+}
+
+fn authority_of(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix(SCHEME)?;
+    let authority = rest.split('/').next()?;
+    (!authority.is_empty()).then_some(authority)
+}
+
+async fn resolve(host_port: &HostPort) -> Result<Vec<SocketAddr>> {
+    let found = tokio::net::lookup_host((host_port.host.as_str(), host_port.port)).await;
+    let addrs: Vec<_> = found
+        .map_err(|error| FsError::Config(format!("java.net.UnknownHostException: {}: {error}", host_port.host)))?
+        .collect();
+    Ok(addrs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn urls_and_relative_paths_are_resolved() {
+        let fs = HadronFs::connect_as(&Configuration::new(), Some("hdfs://127.0.0.1:9"), "alice")
+            .await
+            .unwrap();
+        let check = |text: &str, path: &str| assert_eq!(fs.resolve(text).unwrap().as_str(), path);
+        check("/a//b/", "/a/b");
+        check("a/b", "/user/alice/a/b");
+        check("hdfs://127.0.0.1:9/x", "/x");
+        check("hdfs:///x", "/x");
+        check("hdfs://127.0.0.1:9", "/");
+        assert!(
+            fs.resolve("hdfs://other:8020/x")
+                .unwrap_err()
+                .to_string()
+                .starts_with("Wrong FS")
+        );
+        assert!(fs.resolve("/a/../b").is_err());
+        assert_eq!(fs.uri(), "hdfs://127.0.0.1:9");
+    }
+
+    #[tokio::test]
+    async fn other_file_systems_are_refused() {
+        let error = HadronFs::connect_as(&Configuration::new(), Some("file:///"), "alice")
+            .await
+            .err();
+        assert!(matches!(error, Some(FsError::Config(_))));
+    }
+}

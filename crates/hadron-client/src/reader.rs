@@ -1,0 +1,218 @@
+//! Reading one file, block by block, from whichever replica works.
+//!
+//! What it does not do: short-circuit reads, hedged reads, erasure coding.
+//! Invariants: bytes are given out only after their chunk matched its checksum; a DataNode that failed is not asked
+//! again for this file until every other replica of a block failed too; what arrives is not copied until it reaches the
+//! caller's buffer.
+
+mod block;
+mod locations;
+
+use crate::error::Result;
+use crate::fs::Shared;
+use block::BlockReader;
+use bytes::{Buf, Bytes, BytesMut};
+use futures::future::BoxFuture;
+use hadron_types::FsPath;
+use locations::Locations;
+use std::io::{self, SeekFrom};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
+
+/// Reads one file from a position that moves ([`AsyncRead`], [`AsyncSeek`], [`FileReader::next_chunk`]), or anywhere
+/// ([`FileReader::read_at`]).
+pub struct FileReader {
+    locations: Arc<Locations>,
+    pos: u64,
+    /// Verified bytes at `pos`.
+    chunk: Bytes,
+    state: State,
+}
+
+enum State {
+    /// The connection that stands at `pos + chunk.len()`, if one is open.
+    Idle(Option<Box<BlockReader>>),
+    /// Fetching what follows.
+    Fetching(BoxFuture<'static, Fetched>),
+}
+
+type Fetched = (Result<Bytes>, Option<Box<BlockReader>>);
+
+impl FileReader {
+    pub(crate) async fn open(shared: Arc<Shared>, path: &FsPath) -> Result<Self> {
+        Ok(Self {
+            locations: Arc::new(Locations::open(shared, path).await?),
+            pos: 0,
+            chunk: Bytes::new(),
+            state: State::Idle(None),
+        })
+    }
+
+    /// Length of the file when it was opened; of a file being written, what DataNodes acked by then.
+    pub fn len(&self) -> u64 {
+        self.locations.file_len()
+    }
+    /// Whether the file has no byte.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Where the next sequential read begins.
+    pub fn position(&self) -> u64 {
+        self.pos
+    }
+
+    /// The bytes that follow, as many as one packet brought; empty at the end of the file. Saves the copy into a buffer.
+    ///
+    /// Cancel safe: a dropped call loses nothing.
+    pub async fn next_chunk(&mut self) -> Result<Bytes> {
+        std::future::poll_fn(|cx| self.poll_chunk(cx)).await?;
+        let chunk = std::mem::take(&mut self.chunk);
+        self.pos += chunk.len() as u64;
+        Ok(chunk)
+    }
+
+    /// Reads up to `len` bytes at `offset`, fewer only at the end of the file. Does not move the position; many may run
+    /// at a time.
+    pub async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
+        let end = offset.saturating_add(len as u64).min(self.len());
+        let mut pos = offset;
+        let mut first = Bytes::new();
+        let mut rest = BytesMut::new();
+        let mut block = None;
+        while pos < end {
+            let (bytes, used) = fetch(Arc::clone(&self.locations), pos, end, block.take()).await;
+            let bytes = bytes?;
+            block = used;
+            if bytes.is_empty() {
+                break;
+            }
+            pos += bytes.len() as u64;
+            if first.is_empty() {
+                first = bytes;
+            } else {
+                rest.reserve((end - offset) as usize - rest.len());
+                if rest.is_empty() {
+                    rest.extend_from_slice(&first);
+                }
+                rest.extend_from_slice(&bytes);
+            }
+        }
+        if let Some(block) = block {
+            block.finish().await;
+        }
+        Ok(if rest.is_empty() { first } else { rest.freeze() })
+    }
+
+    /// Moves to `offset`, which may be beyond the end (reads then give nothing).
+    pub fn seek_to(&mut self, offset: u64) {
+        let ahead = offset.checked_sub(self.pos);
+        match ahead
+            .and_then(|ahead| usize::try_from(ahead).ok())
+            .filter(|ahead| *ahead <= self.chunk.len())
+        {
+            Some(ahead) if matches!(self.state, State::Idle(_)) => self.chunk.advance(ahead),
+            _ => {
+                self.chunk = Bytes::new();
+                self.state = State::Idle(None);
+            }
+        }
+        self.pos = offset;
+    }
+
+    /// Makes `chunk` non-empty, or leaves it empty at the end of the file.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            if !self.chunk.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match &mut self.state {
+                State::Idle(_) if self.pos >= self.locations.file_len() => {
+                    self.state = State::Idle(None);
+                    return Poll::Ready(Ok(()));
+                }
+                State::Idle(block) => {
+                    let (locations, block) = (Arc::clone(&self.locations), block.take());
+                    let end = locations.file_len();
+                    self.state = State::Fetching(Box::pin(fetch(locations, self.pos, end, block)));
+                }
+                State::Fetching(fetching) => {
+                    let (bytes, block) = ready!(fetching.as_mut().poll(cx));
+                    self.state = State::Idle(block);
+                    self.chunk = bytes?;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+/// Fetches what follows `pos`, over `block` if it stands there, trying replicas until one works. Reads at most up to
+/// `end`, and not beyond the block. Empty only when the file ends at `pos`.
+async fn fetch(locations: Arc<Locations>, pos: u64, end: u64, block: Option<Box<BlockReader>>) -> Fetched {
+    let mut block = block.filter(|block| block.file_position() == pos);
+    let mut rounds = 0;
+    loop {
+        let mut reader = match block.take() {
+            Some(reader) => reader,
+            None => match locations.open_block(pos, end, &mut rounds).await {
+                Ok(Some(reader)) => Box::new(reader),
+                Ok(None) => return (Ok(Bytes::new()), None),
+                Err(error) => return (Err(error), None),
+            },
+        };
+        match reader.next_bytes().await {
+            Ok(Some(bytes)) => {
+                // The connection goes back to the cache as soon as its last byte is here.
+                let rest = if reader.is_at_end() {
+                    reader.finish().await;
+                    None
+                } else {
+                    Some(reader)
+                };
+                return (Ok(bytes), rest);
+            }
+            Ok(None) => reader.finish().await,
+            Err(fault) => locations.replica_failed(&reader, fault).await,
+        }
+    }
+}
+
+impl AsyncRead for FileReader {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_chunk(cx)).map_err(io::Error::from)?;
+        let taken = this.chunk.len().min(buf.remaining());
+        buf.put_slice(&this.chunk[..taken]);
+        this.chunk.advance(taken);
+        this.pos += taken as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncSeek for FileReader {
+    fn start_seek(self: Pin<&mut Self>, position: SeekFrom) -> io::Result<()> {
+        let this = self.get_mut();
+        let target = match position {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::End(delta) => this.len().checked_add_signed(delta),
+            SeekFrom::Current(delta) => this.pos.checked_add_signed(delta),
+        };
+        let target = target.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "seek before the file"))?;
+        this.seek_to(target);
+        Ok(())
+    }
+
+    fn poll_complete(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        Poll::Ready(Ok(self.pos))
+    }
+}
+
+impl std::fmt::Debug for FileReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileReader")
+            .field("pos", &self.pos)
+            .finish_non_exhaustive()
+    }
+}
