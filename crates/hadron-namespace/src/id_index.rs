@@ -153,9 +153,10 @@ mod tests {
     handle!(TestHandle);
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn behaves_as_a_map(
-            ops in proptest::collection::vec((any::<bool>(), 0u64..9_000, 0u32..1_000_000), 0..400),
+            ops in proptest::collection::vec((any::<bool>(), 0u64..9_000, 0u32..1_000_000), 0..60),
             fill in 0u64..9_000,
         ) {
             let mut index: IdIndex<TestHandle> = IdIndex::new();

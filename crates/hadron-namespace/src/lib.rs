@@ -1,23 +1,25 @@
 //! The replicated state of the NameNode: files, directories, blocks, leases' owners and the retry cache.
 //!
 //! What it is for: a [`Command`] is checked against a [`Namespace`], written to a log by somebody else, and applied;
-//! the same commands in the same order give the same state, and outcomes everywhere.
+//! the same commands in the same order give the same state, and outcomes, and so the same [`OutcomeDigest`], everywhere.
 //! What it does not do: no clock, randomness, configuration or I/O; no replica locations (`hadron-blockmap`); no
-//! renewal times of leases in the state (kept beside it).
+//! renewal times of leases in the state ([`LeaseManager`] keeps them beside it).
 //!
 //! Invariants: `apply` is total and refuses by an error outcome that changes nothing; `check` agrees with `apply` on the
 //! same state; a snapshot is never changed by later writes; arena handles do not leave the crate.
 //! Formats: docs/formats/journal-commands.md and docs/formats/image.md.
 
-#![allow(dead_code)] // Operations that use the rest follow.
-
 mod arena;
 pub mod command;
 mod cow;
+mod digest;
 mod errors;
 mod id_index;
+pub mod image;
 mod inode;
+mod lease;
 mod limits;
+mod memory;
 mod namespace;
 mod ops;
 mod outcome;
@@ -29,12 +31,21 @@ mod status;
 mod strings;
 
 pub use command::{Caller, Command, Limits, Op, RULES_VERSION};
+pub use digest::OutcomeDigest;
 pub use inode::BlockState;
+pub use lease::{
+    EXPIRED_LEASES_PER_SLICE, LEASE_HARD_LIMIT_MS, LEASE_SOFT_LIMIT_MS, Lease, LeaseManager, NAMENODE_LEASE_HOLDER,
+};
 pub use limits::*;
+pub use memory::MemoryUsage;
 pub use namespace::{FIRST_BLOCK_ID, FIRST_GENERATION_STAMP, Identity, Namespace};
 pub use ops::{DELETE_INLINE_BUDGET, RECLAIM_BUDGET};
 pub use outcome::{AllocatedBlock, Appended, Applied, Effect, LeaseProgress, Outcome, OutcomeValue};
+pub use query::{CONTENT_SUMMARY_SLICE, ContentSummary, SummaryCursor};
 pub use retry::{RETRY_CACHE_EXPIRY_MS, RETRY_CACHE_MAX_ENTRIES};
 pub use status::{
     Counts, FileBlock, FileBlocks, FileStatus, Listing, ListingEntry, ListingLimits, OpenFile, StoredBlock,
 };
+
+#[cfg(test)]
+mod tests;

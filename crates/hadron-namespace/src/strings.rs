@@ -31,10 +31,6 @@ impl StringTable {
         number
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<u32> {
-        self.numbers.get(name).copied()
-    }
-
     /// The name of `number`; empty for a number never given.
     pub(crate) fn name(&self, number: u32) -> &str {
         self.names.get(number as usize).map_or("", |name| name)
@@ -44,6 +40,11 @@ impl StringTable {
         self.names
             .get(number as usize)
             .map_or_else(|| Arc::from(""), Arc::clone)
+    }
+
+    /// All names by number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

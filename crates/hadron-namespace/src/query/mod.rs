@@ -3,7 +3,10 @@
 
 mod files;
 mod listing;
+mod summary;
 mod tables;
+
+pub use summary::{CONTENT_SUMMARY_SLICE, ContentSummary, SummaryCursor};
 
 use crate::inode::{Content, InodeHandle};
 use crate::namespace::Namespace;

@@ -1,0 +1,185 @@
+//! From a namespace to slices.
+
+use super::records::{
+    AppendedRecord, BlockRecord, EndRecord, FileRecord, HeaderRecord, InodeRecord, InodeRecords, OpenRecord,
+    RetryOutcome, RetryRecord, RetryRecords, StatusRecord,
+};
+use super::slice::{SliceKind, encode_slice};
+use crate::inode::InodeHandle;
+use crate::namespace::Namespace;
+use crate::outcome::OutcomeValue;
+use crate::retry::{RetryEntry, RetryKey};
+use crate::status::FileStatus;
+
+/// Inodes and blocks in a slice: about half a MiB.
+const RECORDS_PER_SLICE: usize = 8192;
+
+/// The slices of an image, in the order they are written: header, inodes, retry cache, end.
+pub struct ImageSlices<'a> {
+    namespace: &'a Namespace,
+    stage: Stage<'a>,
+    sequence: u32,
+    totals: EndRecord,
+}
+
+enum Stage<'a> {
+    Header,
+    Inodes(Box<dyn Iterator<Item = InodeHandle> + 'a>),
+    RetryCache(Box<dyn Iterator<Item = (&'a RetryKey, &'a RetryEntry)> + 'a>),
+    End,
+    Finished,
+}
+
+impl<'a> ImageSlices<'a> {
+    pub(super) fn new(namespace: &'a Namespace) -> Self {
+        Self {
+            namespace,
+            stage: Stage::Header,
+            sequence: 0,
+            totals: EndRecord::default(),
+        }
+    }
+
+    fn emit(&mut self, kind: SliceKind, record: &impl prost::Message) -> Option<Vec<u8>> {
+        let slice = encode_slice(kind, self.sequence, record);
+        self.sequence += 1;
+        self.totals.slices += 1;
+        Some(slice)
+    }
+}
+
+impl Iterator for ImageSlices<'_> {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            match &mut self.stage {
+                Stage::Header => {
+                    let namespace = self.namespace;
+                    self.stage = Stage::Inodes(Box::new(namespace.inodes.iter().map(|(handle, _)| handle)));
+                    return self.emit(SliceKind::Header, &header_record(namespace));
+                }
+                Stage::Inodes(handles) => {
+                    let mut slice = InodeRecords::default();
+                    let mut blocks = 0;
+                    while slice.inodes.len() + blocks < RECORDS_PER_SLICE {
+                        let Some(handle) = handles.next() else { break };
+                        let record = inode_record(self.namespace, handle);
+                        blocks += record.file.as_ref().map_or(0, |file| file.blocks.len());
+                        slice.inodes.push(record);
+                    }
+                    if !slice.inodes.is_empty() {
+                        self.totals.inodes += slice.inodes.len() as u64;
+                        self.totals.blocks += blocks as u64;
+                        return self.emit(SliceKind::Inodes, &slice);
+                    }
+                    self.stage = Stage::RetryCache(Box::new(self.namespace.retry.iter()));
+                }
+                Stage::RetryCache(entries) => {
+                    let entries: Vec<_> = entries.take(RECORDS_PER_SLICE).map(retry_record).collect();
+                    if !entries.is_empty() {
+                        self.totals.retry_entries += entries.len() as u64;
+                        return self.emit(SliceKind::RetryCache, &RetryRecords { entries });
+                    }
+                    self.stage = Stage::End;
+                }
+                Stage::End => {
+                    self.stage = Stage::Finished;
+                    let totals = self.totals.clone();
+                    return self.emit(SliceKind::End, &totals);
+                }
+                Stage::Finished => return None,
+            }
+        }
+    }
+}
+
+fn header_record(namespace: &Namespace) -> HeaderRecord {
+    let identity = &namespace.identity;
+    let id_of = |&handle: &InodeHandle| namespace.inode(handle).id().0;
+    HeaderRecord {
+        namespace_id: identity.namespace_id,
+        cluster_id: identity.cluster_id.clone(),
+        block_pool: identity.block_pool.to_string(),
+        created_ms: identity.created.0,
+        next_inode: namespace.next_inode.0,
+        next_block: namespace.next_block.0,
+        last_stamp: namespace.last_stamp.0,
+        names: namespace.names.iter().map(str::to_owned).collect(),
+        detached: namespace.detached.iter().map(id_of).collect(),
+    }
+}
+
+fn inode_record(namespace: &Namespace, handle: InodeHandle) -> InodeRecord {
+    let inode = namespace.inode(handle);
+    let file = (!inode.is_directory()).then(|| FileRecord {
+        replication: u32::from(inode.replication()),
+        block_size: inode.block_size(),
+        blocks: namespace
+            .blocks_of(handle)
+            .map(|block| {
+                let record = namespace.block(block);
+                BlockRecord {
+                    id: record.id().0,
+                    generation_stamp: record.stamp().0,
+                    len: record.len(),
+                    state: record.state as u32 + 1,
+                    recovery_id: namespace.recoveries.get(&record.id()).map_or(0, |stamp| stamp.0),
+                }
+            })
+            .collect(),
+        open: namespace.open_record(handle).map(|open| OpenRecord {
+            holder: open.holder.to_string(),
+            client_machine: open.client_machine.to_string(),
+        }),
+    });
+    InodeRecord {
+        id: inode.id().0,
+        parent: inode.parent().map_or(0, |parent| namespace.inode(parent).id().0),
+        name: inode.name.to_string(),
+        mode: u32::from(inode.mode().bits()),
+        user: inode.user(),
+        group: inode.group(),
+        mtime_ms: inode.mtime().0,
+        atime_ms: inode.atime().0,
+        storage_policy: u32::from(inode.storage_policy()),
+        file,
+    }
+}
+
+fn retry_record(((client, call), entry): (&RetryKey, &RetryEntry)) -> RetryRecord {
+    let outcome = match &entry.outcome {
+        OutcomeValue::Bool(answer) => RetryOutcome::Bool(*answer),
+        OutcomeValue::Created(status) => RetryOutcome::Created(status_record(status)),
+        OutcomeValue::Appended(appended) => RetryOutcome::Appended(AppendedRecord {
+            status: status_record(&appended.status),
+            last_block: appended.last_block.map(|(block, _)| block.into()),
+            offset: appended.last_block.map_or(0, |(_, offset)| offset),
+            new_block: appended.new_block,
+        }),
+        // No other answer belongs to an at-most-once operation.
+        _ => RetryOutcome::Done(true),
+    };
+    RetryRecord {
+        client_id: client.0.to_vec(),
+        call_id: call.0,
+        expires_ms: entry.expires.0,
+        outcome: Some(outcome),
+    }
+}
+
+/// Statuses in the retry cache are those of files just opened: no name, no children.
+fn status_record(status: &FileStatus) -> StatusRecord {
+    StatusRecord {
+        id: status.id.0,
+        len: status.len,
+        mode: u32::from(status.permission.bits()),
+        owner: status.owner.to_string(),
+        group: status.group.to_string(),
+        mtime_ms: status.mtime.0,
+        atime_ms: status.atime.0,
+        replication: u32::from(status.replication),
+        block_size: status.block_size,
+        storage_policy: u32::from(status.storage_policy),
+    }
+}

@@ -1,0 +1,404 @@
+//! Random histories: against a model of the tree, with invariants after every step, through encoding, image and replay.
+
+use super::state::{assert_invariants, dump};
+use super::*;
+use crate::OutcomeDigest;
+use hadron_types::{CallId, ClientId};
+use proptest::prelude::*;
+use prost::Message;
+use std::collections::BTreeMap;
+
+/// A step of a history; numbers choose among what exists.
+#[derive(Clone, Debug)]
+enum Step {
+    Mkdirs(String, bool),
+    Create(String, u32),
+    Delete(String, bool),
+    Rename(String, String),
+    Rename2(String, String, bool),
+    AddBlock(String, u64, bool),
+    Complete(String, u64, bool),
+    Append(String, bool),
+    Abandon(String),
+    Release(String, bool),
+    Report(String, u64),
+    Pipeline(String),
+    Attributes(String, u32),
+    Reclaim,
+    Image,
+    Retry,
+}
+
+fn path() -> impl Strategy<Value = String> {
+    let name = prop_oneof![Just("a"), Just("b"), Just("c"), Just("dd")];
+    proptest::collection::vec(name, 1..4).prop_map(|names| format!("/{}", names.join("/")))
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (path(), any::<bool>()).prop_map(|(path, parents)| Step::Mkdirs(path, parents)),
+        6 => (path(), prop_oneof![Just(1), Just(3)]).prop_map(|(path, flags)| Step::Create(path, flags)),
+        2 => (path(), any::<bool>()).prop_map(|(path, recursive)| Step::Delete(path, recursive)),
+        2 => (path(), path()).prop_map(|(from, to)| Step::Rename(from, to)),
+        2 => (path(), path(), any::<bool>()).prop_map(|(from, to, over)| Step::Rename2(from, to, over)),
+        8 => (path(), 0u64..100, any::<bool>()).prop_map(|(path, len, known)| Step::AddBlock(path, len, known)),
+        6 => (path(), 0u64..100, any::<bool>()).prop_map(|(path, len, known)| Step::Complete(path, len, known)),
+        2 => (path(), any::<bool>()).prop_map(|(path, new_block)| Step::Append(path, new_block)),
+        1 => path().prop_map(Step::Abandon),
+        2 => (path(), any::<bool>()).prop_map(|(path, replicas)| Step::Release(path, replicas)),
+        2 => (path(), 0u64..100).prop_map(|(path, len)| Step::Report(path, len)),
+        1 => path().prop_map(Step::Pipeline),
+        2 => (path(), 0u32..0o2000).prop_map(|(path, mode)| Step::Attributes(path, mode)),
+        1 => Just(Step::Reclaim),
+        1 => Just(Step::Image),
+        1 => Just(Step::Retry),
+    ]
+}
+
+/// The tree as a client would draw it: path to "is a directory".
+#[derive(Clone, Debug, Default)]
+struct Model(BTreeMap<String, bool>);
+
+impl Model {
+    fn is_directory(&self, path: &str) -> bool {
+        path.is_empty() || path == "/" || self.0.get(path) == Some(&true)
+    }
+    fn parent(path: &str) -> &str {
+        &path[..path.rfind('/').expect("absolute")]
+    }
+    /// Whether some ancestor is a file.
+    fn blocked(&self, path: &str) -> bool {
+        let ends = path.match_indices('/').skip(1).map(|(at, _)| at);
+        ends.into_iter().any(|end| self.0.get(&path[..end]) == Some(&false))
+    }
+    fn make_parents(&mut self, path: &str) {
+        for (end, _) in path.match_indices('/').skip(1) {
+            self.0.insert(path[..end].to_owned(), true);
+        }
+    }
+    fn below<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a String> {
+        let prefix = format!("{path}/");
+        self.0.keys().filter(move |key| key.starts_with(&prefix))
+    }
+    fn remove(&mut self, path: &str) {
+        let below: Vec<String> = self.below(path).cloned().collect();
+        for key in below.into_iter().chain([path.to_owned()]) {
+            self.0.remove(&key);
+        }
+    }
+    fn shift(&mut self, from: &str, to: &str) {
+        let keys: Vec<String> = self.below(from).cloned().chain([from.to_owned()]).collect();
+        for key in keys {
+            let kind = self.0.remove(&key).expect("listed");
+            self.0.insert(format!("{to}{}", &key[from.len()..]), kind);
+        }
+    }
+
+    /// What a step makes of the tree, and whether it answers true (`None`: not the model's business).
+    fn expect(&mut self, step: &Step) -> Option<bool> {
+        Some(match step {
+            Step::Mkdirs(path, parents) => {
+                let fits = !self.blocked(path)
+                    && self.0.get(path) != Some(&false)
+                    && (*parents || self.0.contains_key(path) || self.is_directory(Self::parent(path)));
+                if fits {
+                    self.make_parents(path);
+                    self.0.insert(path.clone(), true);
+                }
+                fits
+            }
+            Step::Create(path, flags) => {
+                let fits = !self.blocked(path) && (!self.0.contains_key(path) || *flags == 3 && !self.0[path]);
+                if fits {
+                    self.make_parents(path);
+                    self.0.insert(path.clone(), false);
+                }
+                fits
+            }
+            Step::Delete(path, recursive) => {
+                let fits = self.0.contains_key(path) && (*recursive || self.below(path).next().is_none());
+                if fits {
+                    self.remove(path);
+                }
+                fits
+            }
+            Step::Rename(from, to) => {
+                let mut to = to.clone();
+                if self.blocked(from) || self.blocked(&to) {
+                    return Some(false);
+                }
+                if self.is_directory(&to) {
+                    to = format!("{to}/{}", &from[from.rfind('/').expect("absolute") + 1..]);
+                }
+                let fits = self.0.contains_key(from)
+                    && !self.0.contains_key(&to)
+                    && self.is_directory(Self::parent(&to))
+                    && !to.starts_with(&format!("{from}/"));
+                if fits {
+                    self.shift(from, &to);
+                }
+                fits || self.0.contains_key(from) && *from == to
+            }
+            Step::Rename2(from, to, overwrite) => {
+                let replaceable = match self.0.get(to) {
+                    None => true,
+                    Some(kind) => *overwrite && self.0.get(from) == Some(kind) && self.below(to).next().is_none(),
+                };
+                let fits = self.0.contains_key(from)
+                    && from != to
+                    && replaceable
+                    && self.is_directory(Self::parent(to))
+                    && !to.starts_with(&format!("{from}/"));
+                if fits {
+                    self.remove(to);
+                    self.shift(from, to);
+                }
+                fits
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Runs a history, keeping what is needed to judge it.
+struct Run {
+    world: World,
+    model: Model,
+    commands: Vec<Command>,
+    digest: OutcomeDigest,
+}
+
+impl Run {
+    fn last_blocks(&self, path: &str) -> (u64, Vec<crate::StoredBlock>) {
+        let status = self.world.ns.file_info(&root(), path).expect("readable");
+        let id = status.filter(|status| !status.is_directory).map(|status| status.id);
+        (
+            id.map_or(0, |id| id.0),
+            id.map_or(Vec::new(), |id| self.world.ns.last_blocks(id)),
+        )
+    }
+
+    fn op_of(&self, step: &Step) -> Option<Op> {
+        Some(match step {
+            Step::Mkdirs(path, create_parent) => Mkdirs {
+                create_parent: *create_parent,
+                ..mkdirs(path, 0o755)
+            }
+            .into(),
+            Step::Create(path, flags) => Create {
+                flags: *flags,
+                ..create(path, if path.len() % 2 == 0 { "h" } else { "g" })
+            }
+            .into(),
+            Step::Delete(path, recursive) => delete(path, *recursive).into(),
+            Step::Rename(from, to) => rename(from, to).into(),
+            Step::Rename2(from, to, overwrite) => rename2(from, to, *overwrite).into(),
+            Step::Reclaim => Reclaim { budget: 1 }.into(),
+            Step::Attributes(path, mode) => SetPermission {
+                path: path.clone(),
+                permission: *mode,
+            }
+            .into(),
+            Step::AddBlock(path, ..)
+            | Step::Complete(path, ..)
+            | Step::Append(path, _)
+            | Step::Abandon(path)
+            | Step::Release(path, _)
+            | Step::Report(path, _)
+            | Step::Pipeline(path) => self.file_op(step, path),
+            Step::Image | Step::Retry => return None,
+        })
+    }
+
+    fn file_op(&self, step: &Step, path: &str) -> Op {
+        let (file_id, blocks) = self.last_blocks(path);
+        let open = self.world.ns.open_file(hadron_types::InodeId(file_id));
+        let holder = open.map_or("h".to_owned(), |open| open.holder.to_string());
+        let last = blocks.last().map(|stored| stored.block);
+        let with_len = |len| last.map(|block| BlockRef { len, ..block.into() });
+        let facts = |known: bool| -> Vec<i64> {
+            let count = if known { blocks.len() } else { 0 };
+            blocks[..count].iter().map(|stored| stored.block.id.0).collect()
+        };
+        let path = path.to_owned();
+        let nothing = BlockRef::default();
+        match step {
+            Step::AddBlock(_, len, known) => AddBlock {
+                path,
+                file_id,
+                holder,
+                previous: with_len(*len),
+                replicated: facts(*known),
+            }
+            .into(),
+            Step::Complete(_, len, known) => Complete {
+                path,
+                file_id,
+                holder,
+                last: with_len(*len),
+                replicated: facts(*known),
+            }
+            .into(),
+            Step::Append(_, new_block) => Append {
+                path,
+                holder,
+                client_machine: "m".to_owned(),
+                new_block: *new_block,
+                last_block_replicated: true,
+            }
+            .into(),
+            Step::Abandon(_) => AbandonBlock {
+                path,
+                file_id,
+                holder,
+                block: with_len(0).unwrap_or(nothing),
+            }
+            .into(),
+            Step::Release(_, has_replicas) => ReleaseLease {
+                file_id,
+                new_holder: Some("HDFS_NameNode".to_owned()),
+                replicated: facts(true),
+                last_block_has_replicas: *has_replicas,
+            }
+            .into(),
+            Step::Report(_, len) => CommitBlockSynchronization {
+                block: with_len(0).unwrap_or(nothing),
+                new_generation_stamp: last
+                    .and_then(|block| self.world.ns.recoveries.get(&block.id))
+                    .map_or(0, |stamp| stamp.0),
+                new_len: *len,
+                close_file: len % 3 != 0,
+                delete_block: len % 7 == 0,
+                replicated: facts(len % 2 == 0),
+            }
+            .into(),
+            _ => UpdatePipeline {
+                holder,
+                old: with_len(0).unwrap_or(nothing),
+                new: last.map_or(nothing, |block| BlockRef {
+                    generation_stamp: self.world.ns.last_generation_stamp().0,
+                    len: 1_000,
+                    ..block.into()
+                }),
+            }
+            .into(),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        let Some(op) = self.op_of(step) else {
+            return self.special(step);
+        };
+        self.world.now += 1;
+        let call = CallId(self.commands.len() as i32);
+        let command = Command::new(root(), TimeMs(self.world.now), op).with_call(ClientId([1; 16]), call);
+        // Old clients' files may lie below a directory that became a file: only the tree is the model's business.
+        let files_open = matches!(step, Step::Create(path, 1) if self.model.0.contains_key(path));
+        let encoded = command.encode_to_vec();
+        let decoded = Command::decode(encoded.as_slice()).expect("decodes what it encoded");
+        assert_eq!(decoded, command);
+        let outcome = self.world.apply(&decoded);
+        self.digest = self.digest.then(&outcome);
+        self.commands.push(command);
+        if let Some(expected) = self.model.expect(step) {
+            let answer = outcome.as_ref().is_ok_and(OutcomeValue::is_true);
+            assert_eq!(answer, expected, "{step:?} gave {outcome:?}");
+            assert!(!(files_open && answer));
+        }
+    }
+
+    fn special(&mut self, step: &Step) {
+        match step {
+            Step::Image => {
+                let image: Vec<u8> = self.world.ns.image_slices().flatten().collect();
+                let loaded = Namespace::from_image(&image).expect("loads what it saved");
+                assert_invariants(&loaded);
+                assert_eq!(dump(&loaded), dump(&self.world.ns));
+                // The history goes on in the loaded state: nothing a later command could see was lost.
+                self.world.ns = loaded;
+            }
+            _ => {
+                let Some(command) = self.commands.last().cloned() else {
+                    return;
+                };
+                let before = dump(&self.world.ns);
+                if self.world.ns.replayed(&command).is_some() {
+                    self.world.apply(&command).expect("only successes are replayed");
+                    assert_eq!(dump(&self.world.ns), before, "a repeated call changes nothing");
+                }
+            }
+        }
+    }
+
+    fn tree(&self) -> BTreeMap<String, bool> {
+        let mut tree = BTreeMap::new();
+        let mut pending = vec!["/".to_owned()];
+        while let Some(directory) = pending.pop() {
+            let limits = crate::ListingLimits {
+                entries: 2,
+                locations: 100,
+            };
+            let mut start = String::new();
+            loop {
+                let page = self.world.ns.listing(&root(), &directory, &start, false, limits);
+                let page = page.expect("readable").expect("exists");
+                for entry in page.entries {
+                    start = entry.status.name;
+                    let path = format!("{}/{start}", directory.trim_end_matches('/'));
+                    if entry.status.is_directory {
+                        pending.push(path.clone());
+                    }
+                    tree.insert(path, entry.status.is_directory);
+                }
+                if page.remaining == 0 {
+                    break;
+                }
+            }
+        }
+        tree
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn histories_follow_the_model_and_replay_alike(steps in proptest::collection::vec(step(), 1..80), frozen_at in 0usize..80) {
+        let mut run = Run {
+            world: World::new(),
+            model: Model::default(),
+            commands: Vec::new(),
+            digest: OutcomeDigest::default(),
+        };
+        let mut frozen = None;
+        for (index, step) in steps.iter().enumerate() {
+            if index == frozen_at {
+                frozen = Some((run.world.ns.snapshot(), dump(&run.world.ns)));
+            }
+            run.step(step);
+            assert_invariants(&run.world.ns);
+            prop_assert_eq!(&run.tree(), &run.model.0, "after {:?}", step);
+        }
+        if let Some((snapshot, text)) = frozen {
+            assert_invariants(&snapshot);
+            prop_assert_eq!(dump(&snapshot), text, "a snapshot does not see later writes");
+        }
+        let mut replay = World::new();
+        let mut digest = OutcomeDigest::default();
+        for command in &run.commands {
+            digest = digest.then(&replay.apply(command));
+        }
+        prop_assert_eq!(digest, run.digest);
+        prop_assert_eq!(dump(&replay.ns), dump(&run.world.ns));
+    }
+
+    #[test]
+    fn bytes_that_are_no_command_are_refused_or_applied_without_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let mut world = World::new();
+        if let Ok(command) = Command::decode(bytes.as_slice()) {
+            let _ = world.apply(&command);
+            assert_invariants(&world.ns);
+        }
+    }
+}

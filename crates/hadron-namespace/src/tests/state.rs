@@ -1,0 +1,104 @@
+//! Looking at a whole namespace: its invariants, and a canonical text of everything a command could ever see.
+
+use crate::arena::Handle;
+use crate::inode::{Content, InodeHandle};
+use crate::namespace::Namespace;
+use std::fmt::Write;
+
+/// Asserts what `namespace.rs` promises of its tables.
+pub(super) fn assert_invariants(ns: &Namespace) {
+    let mut pending: Vec<InodeHandle> = ns.detached.clone();
+    assert!(ns.inode(ns.root).parent().is_none());
+    for &top in &ns.detached {
+        assert!(ns.inode(top).parent().is_none() && top != ns.root);
+    }
+    pending.push(ns.root);
+    let (mut inodes, mut blocks, mut complete, mut open) = (0, 0, 0, 0);
+    while let Some(handle) = pending.pop() {
+        inodes += 1;
+        let inode = ns.inode(handle);
+        assert_eq!(ns.find_inode(inode.id()), Some(handle));
+        assert!(inode.id() < ns.next_inode);
+        if let Some(children) = ns.directory(handle) {
+            let names: Vec<&[u8]> = children.iter().map(|child| ns.name_bytes(child)).collect();
+            assert!(names.is_sorted_by(|a, b| a < b), "children are sorted and differ");
+            assert_eq!(names.len(), children.len());
+            for child in children.iter() {
+                assert_eq!(ns.inode(child).parent(), Some(handle));
+                pending.push(child);
+            }
+        }
+        match inode.content {
+            Content::Many(list) => assert!(ns.block_lists.get(list).len() > 1),
+            Content::Directory(_) | Content::Empty | Content::One(_) => {}
+        }
+        for block in ns.blocks_of(handle) {
+            let record = ns.block(block);
+            assert_eq!((record.file, ns.find_block(record.id())), (handle, Some(block)));
+            assert!(record.id() < ns.next_block && record.stamp() <= ns.last_stamp);
+            blocks += 1;
+            complete += u64::from(record.is_complete());
+        }
+        assert_eq!(inode.is_open(), ns.open_record(handle).is_some());
+        if inode.is_open() {
+            open += 1;
+        } else if !inode.is_directory() {
+            assert!(
+                ns.blocks_of(handle).all(|block| ns.block(block).is_complete()),
+                "closed files are whole"
+            );
+        }
+    }
+    let counts = ns.counts();
+    assert_eq!(counts.files + counts.directories, inodes);
+    assert_eq!(
+        (counts.blocks, counts.complete_blocks, counts.open_files),
+        (blocks, complete, open)
+    );
+    assert_eq!(ns.inodes.len() as u64, inodes);
+    let claims: u32 = ns.holders.iter().map(|(_, count)| *count).sum();
+    assert_eq!(u64::from(claims), open);
+    let many = ns
+        .inodes
+        .iter()
+        .filter(|(_, inode)| matches!(inode.content, Content::Many(_)))
+        .count();
+    assert_eq!(ns.block_lists.len(), many);
+    for (id, _) in ns.recoveries.iter() {
+        let block = ns.find_block(*id).expect("recovered blocks exist");
+        assert_eq!(ns.block(block).state, crate::BlockState::UnderRecovery);
+    }
+}
+
+/// Everything but handles, as text.
+pub(super) fn dump(ns: &Namespace) -> String {
+    let mut text = format!(
+        "{:?} next {} {} {} names {:?}\n",
+        ns.identity,
+        ns.next_inode,
+        ns.next_block,
+        ns.last_stamp,
+        ns.names.iter().collect::<Vec<_>>()
+    );
+    for &top in ns.detached.iter().chain([&ns.root]) {
+        dump_tree(ns, top, &mut text);
+    }
+    for entry in ns.retry.iter() {
+        writeln!(text, "retry {entry:?}").expect("writes to a string");
+    }
+    text
+}
+
+fn dump_tree(ns: &Namespace, handle: InodeHandle, text: &mut String) {
+    let status = ns.status_of(handle, "");
+    writeln!(text, "{} {status:?} {:?}", ns.path_text(handle), ns.open_record(handle)).expect("writes to a string");
+    for block in ns.blocks_of(handle) {
+        let record = ns.block(block);
+        let recovery = ns.recoveries.get(&record.id());
+        writeln!(text, "  {:?} {:?} {recovery:?}", record.block(), record.state).expect("writes to a string");
+    }
+    for child in ns.directory(handle).into_iter().flat_map(|children| children.iter()) {
+        dump_tree(ns, child, text);
+    }
+    debug_assert!(handle.index() != u32::MAX);
+}
