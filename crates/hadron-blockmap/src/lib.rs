@@ -14,6 +14,7 @@
 mod classify;
 mod cluster;
 mod command;
+mod invalidate;
 mod lease;
 mod map;
 mod needed;

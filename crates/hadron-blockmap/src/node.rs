@@ -4,9 +4,10 @@
 //! Storages hold the reverse index (their blocks); both live in slabs, so that an index of a storage fits a replica.
 
 use crate::command::TransferTask;
+use crate::invalidate::Invalidations;
 use crate::paged::PagedList;
-use hadron_types::{Block, DatanodeUuid, StorageId, StorageType, TimeMs};
-use std::collections::{BTreeSet, VecDeque};
+use hadron_types::{DatanodeUuid, StorageId, StorageType, TimeMs};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -191,7 +192,7 @@ pub(crate) struct Datanode {
     pub(crate) alive: bool,
     pub(crate) storages: Vec<StorageIndex>,
     /// Replicas to delete, sent a bounded number per heartbeat.
-    pub(crate) invalidate: BTreeSet<Block>,
+    pub(crate) invalidate: Invalidations,
     /// Copies it is to make, sent as its streams allow; at most `max_streams_hard`.
     pub(crate) transfers: VecDeque<TransferTask>,
     pub(crate) scheduled: Scheduled,

@@ -9,11 +9,15 @@ pub mod audit;
 pub mod convert;
 mod effects;
 pub mod groups;
+mod ha_service;
+mod pages;
 pub mod settings;
 mod shared;
 pub mod state;
 mod waiters;
 
+pub use ha_service::HaService;
+pub use pages::NameNodePages;
 pub use settings::Settings;
 pub use shared::Shared;
 pub use state::State;

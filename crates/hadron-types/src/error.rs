@@ -66,7 +66,8 @@ macro_rules! error_kinds {
             pub fn from_class(class: &str) -> Self {
                 match class {
                     $($class => Self::$kind,)*
-                    "org.apache.hadoop.thirdparty.protobuf.InvalidProtocolBufferException" => Self::InvalidProtocolBuffer,
+                    "org.apache.hadoop.thirdparty.protobuf.InvalidProtocolBufferException"
+                    | "com.google.protobuf.UninitializedMessageException" => Self::InvalidProtocolBuffer,
                     _ => Self::Other,
                 }
             }

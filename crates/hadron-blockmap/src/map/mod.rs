@@ -171,3 +171,6 @@ impl BlockMap {
         self.cluster.storage(storage).node
     }
 }
+
+#[cfg(test)]
+mod tests;

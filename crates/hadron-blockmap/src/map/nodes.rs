@@ -3,13 +3,15 @@
 use super::BlockMap;
 use crate::cluster::MAX_DATANODES;
 use crate::command::{DatanodeCommand, TransferTask};
+use crate::invalidate::Invalidations;
 use crate::node::{
     AdminState, DEFAULT_RACK, Datanode, DatanodeId, NodeIndex, NodeStats, Scheduled, StorageIndex, StorageReport,
     StorageState,
 };
+use crate::replicas::ReplicaFlags;
 use crate::source::BlockSource;
 use hadron_types::{Block, DatanodeUuid, StorageId, TimeMs};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A DataNode that introduces itself; the shell has checked cluster, version and host.
@@ -100,7 +102,7 @@ impl BlockMap {
                 admin: AdminState::Normal,
                 alive: false,
                 storages: Vec::new(),
-                invalidate: BTreeSet::new(),
+                invalidate: Invalidations::default(),
                 transfers: VecDeque::new(),
                 scheduled: Scheduled::default(),
             }),
@@ -184,16 +186,14 @@ impl BlockMap {
     }
 
     fn revive(&mut self, index: NodeIndex, now: TimeMs) {
-        let was_alive = self.cluster.node(index).alive;
         self.cluster.node_mut(index).stats.last_update = now;
         self.cluster.set_alive(index, true);
         self.leases.remove(index);
-        if !was_alive {
-            for storage in self.cluster.node(index).storages.clone() {
-                let storage = self.cluster.storage_mut(storage);
-                storage.draining = false;
-                storage.contents_stale = true;
-            }
+        // It may have restarted, and orders sent to it may be lost: its next full reports tell.
+        for storage in self.cluster.node(index).storages.clone() {
+            let storage = self.cluster.storage_mut(storage);
+            storage.draining = false;
+            storage.contents_stale = true;
         }
         self.tick_safe_mode(now);
     }
@@ -289,6 +289,23 @@ impl BlockMap {
         stats.last_update = now;
     }
 
+    /// Takes an order to delete a surplus replica back, if the replicas that made it surplus have died since and are
+    /// not yet forgotten. Returns whether it did.
+    fn spare_last(&mut self, node: NodeIndex, block: &Block) -> bool {
+        let mut replicas = self.replicas.replicas_of(block.id);
+        let Some(replica) = replicas.find(|replica| self.node_of(replica.storage()) == node) else {
+            return false;
+        };
+        drop(replicas);
+        let spare = replica.flags().has(ReplicaFlags::EXCESS) && self.counts(block.id).live == 0;
+        if spare {
+            self.replicas
+                .set_flag(block.id, replica.storage(), ReplicaFlags::EXCESS, false);
+            self.excess -= 1;
+        }
+        spare
+    }
+
     fn take_commands(&mut self, index: NodeIndex, xmits: u32) -> Vec<DatanodeCommand> {
         let mut commands = Vec::new();
         if self.safe_mode.is_on() {
@@ -302,10 +319,8 @@ impl BlockMap {
         if !transfers.is_empty() {
             commands.push(DatanodeCommand::Transfer(transfers));
         }
-        let blocks: Vec<Block> = node.invalidate.iter().take(limit).copied().collect();
-        for block in &blocks {
-            node.invalidate.remove(block);
-        }
+        let mut blocks = node.invalidate.take(limit);
+        blocks.retain(|block| !self.spare_last(index, block));
         if !blocks.is_empty() {
             commands.push(DatanodeCommand::Invalidate(blocks));
         }

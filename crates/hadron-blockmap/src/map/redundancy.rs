@@ -177,6 +177,8 @@ impl BlockMap {
         }
         if counts.live > wanted {
             self.mark_surplus(stored, hint, now);
+        } else if counts.live < wanted && counts.excess > 0 {
+            self.spare_surplus(stored);
         }
         self.update_needed(stored);
     }
@@ -235,6 +237,27 @@ impl BlockMap {
             self.replicas.set_flag(id, storage, ReplicaFlags::EXCESS, true);
             self.excess += 1;
             self.invalidate(self.node_of(storage), stored.block);
+        }
+    }
+
+    /// Takes back orders to delete surplus replicas, as far as they were not sent: they are needed again.
+    fn spare_surplus(&mut self, stored: &StoredBlock) {
+        let id = stored.block.id;
+        let surplus = |replica: &Replica| replica.flags().has(ReplicaFlags::EXCESS);
+        let storages: Vec<StorageIndex> = self
+            .replicas
+            .replicas_of(id)
+            .filter(surplus)
+            .map(Replica::storage)
+            .collect();
+        for storage in storages {
+            let node = self.node_of(storage);
+            if self.counts(id).live < usize::from(stored.replication)
+                && self.cluster.node_mut(node).invalidate.remove(&stored.block)
+            {
+                self.replicas.set_flag(id, storage, ReplicaFlags::EXCESS, false);
+                self.excess -= 1;
+            }
         }
     }
 

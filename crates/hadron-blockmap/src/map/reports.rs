@@ -6,6 +6,7 @@
 use super::BlockMap;
 use crate::classify::{CorruptReason, ReportedReplica, Verdict, classify};
 use crate::node::{NodeIndex, Storage, StorageDescription, StorageIndex};
+use crate::replicas::ReplicaFlags;
 use crate::source::{BlockSource, StoredBlock};
 use hadron_types::{Block, BlockId, DatanodeUuid, ReplicaState, StorageId, TimeMs};
 
@@ -240,15 +241,19 @@ impl BlockMap {
             IncrementKind::Receiving => ReplicaState::Rbw,
             IncrementKind::Received => ReplicaState::Finalized,
         };
-        if increment.kind == IncrementKind::Received {
+        let received = increment.kind == IncrementKind::Received;
+        if received {
             self.cluster.node_mut(node).scheduled.remove(now);
-            self.pending.remove_target(block.id, node);
         }
+        let awaited = received && self.pending.remove_target(block.id, node);
         let hint = increment
             .delete_hint
             .as_ref()
             .and_then(|uuid| self.cluster.find_alive(uuid));
         self.process_replica(storage, &ReportedReplica { block, state }, hint, source, now);
+        if awaited {
+            self.reconsider(block.id, source, now);
+        }
     }
 
     fn forget_deleted(&mut self, storage: StorageIndex, block: &Block, source: &dyn BlockSource, now: TimeMs) {
@@ -337,8 +342,27 @@ impl BlockMap {
             let node = self.node_of(storage);
             self.cluster.node_mut(node).scheduled.remove(now);
         }
-        if added || cleared {
+        let returned = self.cluster.storage(storage).contents_stale;
+        if returned {
+            self.unmark_lost_order(storage, stored);
+        }
+        if added || cleared || returned {
             self.replicas_grew(stored, before, hint, now);
+        }
+    }
+
+    /// A node that registered anew still has a replica it was to delete: the order was lost, so it is no surplus yet.
+    fn unmark_lost_order(&mut self, storage: StorageIndex, stored: &StoredBlock) {
+        let id = stored.block.id;
+        let replica = self.replicas.on_storage(id, storage);
+        let ordered = self
+            .cluster
+            .node(self.node_of(storage))
+            .invalidate
+            .contains(&stored.block);
+        if !ordered && replica.is_some_and(|replica| replica.flags().has(ReplicaFlags::EXCESS)) {
+            self.replicas.set_flag(id, storage, ReplicaFlags::EXCESS, false);
+            self.excess -= 1;
         }
     }
 

@@ -64,7 +64,11 @@ impl BlockMap {
             return false;
         };
         let missing = self.missing(&stored);
-        let Some(from) = self.choose_source(id, level, rng).filter(|_| missing > 0) else {
+        if missing == 0 {
+            self.balance(&stored, None, now);
+            return false;
+        }
+        let Some(from) = self.choose_source(id, level, rng) else {
             return false;
         };
         let request = PlacementRequest {

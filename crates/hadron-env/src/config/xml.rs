@@ -144,7 +144,7 @@ impl<'a> Parser<'a> {
                 if partial.is_some() {
                     return Err(self.error("<property> inside <property>: is one not closed?".into()));
                 }
-                *partial = Some(self.from_attributes(tag)?);
+                *partial = Some(self.read_attributes(tag)?);
             }
             (_, "value") => {
                 if let Some(partial) = partial {
@@ -157,7 +157,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Hadoop 3 also accepts `<property name="…" value="…" final="…"/>`.
-    fn from_attributes(&self, tag: &BytesStart<'_>) -> Result<Partial, ConfigError> {
+    fn read_attributes(&self, tag: &BytesStart<'_>) -> Result<Partial, ConfigError> {
         Ok(Partial {
             name: self.attribute(tag, "name")?,
             value: self.attribute(tag, "value")?,

@@ -98,6 +98,3 @@ impl Namespace {
         loader.finish()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,7 +12,8 @@ pub mod sasl;
 pub use frame::{DEFAULT_MAX_REQUEST_LEN, DEFAULT_MAX_RESPONSE_LEN, FrameDecoder};
 pub use preamble::{AuthProtocol, Preamble};
 pub use request::{
-    Call, FrameKind, MAX_HEADER_LEN, RequestFrame, encode_call, encode_context, encode_ping, encode_sasl_request,
+    Call, FrameKind, MAX_HEADER_LEN, Rejection, RequestFrame, encode_call, encode_context, encode_ping,
+    encode_sasl_request,
 };
 pub use response::{CallEcho, Response, RpcFault, encode_fault, encode_sasl_response, encode_success};
 

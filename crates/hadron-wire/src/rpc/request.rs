@@ -3,8 +3,8 @@
 //! Inside the frame: delimited `RpcRequestHeaderProto`, then by call id: 0 and above a delimited `RequestHeaderProto` and
 //! a delimited message of the method; -3 a delimited connection context; -33 a delimited SASL message; -4 nothing.
 
-use super::response::RpcFault;
-use super::{CALL_ID_CONTEXT, CALL_ID_PING, CALL_ID_SASL, RETRY_COUNT_NONE};
+use super::response::{CallEcho, RpcFault, encode_fault};
+use super::{CALL_ID_CONTEXT, CALL_ID_INVALID, CALL_ID_PING, CALL_ID_SASL, RETRY_COUNT_NONE};
 use crate::{WireError, delimited};
 use bytes::{BufMut, Bytes, BytesMut};
 use hadron_proto::common::rpc_request_header_proto::OperationProto;
@@ -12,7 +12,7 @@ use hadron_proto::common::rpc_response_header_proto::RpcErrorCodeProto;
 use hadron_proto::common::{
     IpcConnectionContextProto, RequestHeaderProto, RpcKindProto, RpcRequestHeaderProto, RpcSaslProto,
 };
-use hadron_proto::{DecodeError, Required, decode_checked};
+use hadron_proto::{DecodeError, Required};
 use hadron_types::{ErrorKind, HadoopError};
 use prost::Message;
 
@@ -52,84 +52,151 @@ pub struct Call {
     pub message: Bytes,
 }
 
+/// A frame that breaks the rules: what to answer before the connection is closed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejection {
+    /// Call id and retry count as far as they could be read. As in Java the client id stays empty.
+    pub echo: CallEcho,
+    /// What was wrong.
+    pub fault: RpcFault,
+}
+
+impl Rejection {
+    fn new(header: Option<&RpcRequestHeaderProto>, detail: RpcErrorCodeProto, text: String) -> Self {
+        let (call_id, retry_count) = match header {
+            Some(header) => (header.call_id, header.retry_count()),
+            None => (CALL_ID_INVALID, RETRY_COUNT_NONE),
+        };
+        Self {
+            echo: CallEcho {
+                call_id,
+                client_id: Bytes::new(),
+                retry_count,
+            },
+            fault: RpcFault::fatal(detail, HadoopError::new(ErrorKind::IpcServer, text)),
+        }
+    }
+
+    /// Appends the answer.
+    pub fn encode(&self, out: &mut BytesMut) {
+        encode_fault(out, &self.echo, &self.fault);
+    }
+}
+
 impl RequestFrame {
     /// Reads a frame (without its length), as a server does.
     ///
-    /// Errors: the fault to send; all of them end the connection. Texts and order of checks follow `Server.Connection`.
-    pub fn decode(mut frame: Bytes) -> Result<Self, RpcFault> {
-        let header: RpcRequestHeaderProto = take(&mut frame, "RpcRequestHeaderProto")?;
-        let refuse = |text: String| Err(fault(RpcErrorCodeProto::FatalInvalidRpcHeader, text));
-        let Some(op) = header.rpc_op else {
-            return refuse("IPC Server: No rpc op in rpcRequestHeader".to_owned());
-        };
-        if op != OperationProto::RpcFinalPacket as i32 {
-            let name = OperationProto::try_from(op).map_or("UNKNOWN", |op| op.as_str_name());
-            return refuse(format!("IPC Server does not implement rpc header operation{name}"));
+    /// Errors end the connection. Texts and order of checks are those of Hadoop's `Server.Connection`, leading blanks
+    /// included.
+    pub fn decode(mut frame: Bytes) -> Result<Self, Rejection> {
+        if frame.is_empty() {
+            // Java's parser takes the end of the frame for an empty message and then misses its fields.
+            frame = Bytes::from_static(&[0]);
         }
-        let Some(rpc_kind) = header.rpc_kind else {
-            return refuse("IPC Server: No rpc kind in rpcRequestHeader".to_owned());
-        };
-        let kind = match header.call_id {
-            0.. => FrameKind::Call,
-            CALL_ID_CONTEXT => FrameKind::Context,
-            CALL_ID_PING => FrameKind::Ping,
-            CALL_ID_SASL => FrameKind::Sasl,
-            id => return refuse(format!("Unknown out of band call #{id}")),
-        };
-        if kind == FrameKind::Call && rpc_kind != RpcKindProto::RpcProtocolBuffer as i32 {
-            let name = RpcKindProto::try_from(rpc_kind).map_or("UNKNOWN", |kind| kind.as_str_name());
-            return refuse(format!("Unknown rpc kind in rpc header{name}"));
+        let header: RpcRequestHeaderProto = take(&mut frame, "RpcRequestHeaderProto").map_err(|error| {
+            let text = format!("Error decoding RpcRequestHeaderProto: {}", java_cause(&error));
+            Rejection::new(None, RpcErrorCodeProto::FatalDeserializingRequest, text)
+        })?;
+        match check_header(&header) {
+            Ok(kind) => Ok(Self {
+                header,
+                kind,
+                body: frame,
+            }),
+            Err(text) => Err(Rejection::new(
+                Some(&header),
+                RpcErrorCodeProto::FatalInvalidRpcHeader,
+                text,
+            )),
         }
-        Ok(Self {
-            header,
-            kind,
-            body: frame,
-        })
+    }
+
+    /// Refuses this frame: it is well formed and comes at the wrong time.
+    pub fn reject(&self, text: impl Into<String>) -> Rejection {
+        Rejection::new(
+            Some(&self.header),
+            RpcErrorCodeProto::FatalInvalidRpcHeader,
+            text.into(),
+        )
     }
 
     /// The method called and its request, of a frame of kind [`FrameKind::Call`].
-    pub fn call(&self) -> Result<Call, RpcFault> {
+    pub fn call(&self) -> Result<Call, Rejection> {
         let mut body = self.body.clone();
-        let header = take(&mut body, "RequestHeaderProto")?;
-        let len = body.len();
-        let message = delimited::take(&mut body, len, "request message")
-            .map_err(|error| undecodable("request message", &error))?;
-        Ok(Call { header, message })
+        let mut read = || {
+            let header = take(&mut body, "RequestHeaderProto")?;
+            let len = body.len();
+            let message = delimited::take(&mut body, len, "request message")?;
+            Ok(Call { header, message })
+        };
+        read().map_err(|error: WireError| {
+            let cause = match &error {
+                WireError::Message { source, .. } => source.to_string(),
+                other => other.to_string(),
+            };
+            self.undecodable(format!("IPC server unable to read call parameters: {cause}"))
+        })
     }
 
     /// Who is there, of a frame of kind [`FrameKind::Context`].
-    pub fn context(&self) -> Result<IpcConnectionContextProto, RpcFault> {
-        take(&mut self.body.clone(), "IpcConnectionContextProto")
+    pub fn context(&self) -> Result<IpcConnectionContextProto, Rejection> {
+        self.control("IpcConnectionContextProto")
     }
 
     /// The step, of a frame of kind [`FrameKind::Sasl`].
-    pub fn sasl(&self) -> Result<RpcSaslProto, RpcFault> {
-        take(&mut self.body.clone(), "RpcSaslProto")
+    pub fn sasl(&self) -> Result<RpcSaslProto, Rejection> {
+        self.control("RpcSaslProto")
+    }
+
+    fn control<M: Message + Default + Required>(&self, name: &'static str) -> Result<M, Rejection> {
+        take(&mut self.body.clone(), name)
+            .map_err(|error| self.undecodable(format!("Error decoding {name}: {}", java_cause(&error))))
+    }
+
+    fn undecodable(&self, text: String) -> Rejection {
+        Rejection::new(Some(&self.header), RpcErrorCodeProto::FatalDeserializingRequest, text)
     }
 }
 
-fn take<M: Message + Default + Required>(buf: &mut Bytes, name: &'static str) -> Result<M, RpcFault> {
-    delimited::take(buf, MAX_HEADER_LEN, name)
-        .and_then(|bytes| decode_checked(bytes).map_err(|source| WireError::Message { what: name, source }))
-        .map_err(|error| undecodable(name, &error))
+/// What a frame is by its header, or what is wrong with it.
+fn check_header(header: &RpcRequestHeaderProto) -> Result<FrameKind, String> {
+    let Some(op) = header.rpc_op else {
+        return Err(" IPC Server: No rpc op in rpcRequestHeader".to_owned());
+    };
+    if op != OperationProto::RpcFinalPacket as i32 {
+        let name = OperationProto::try_from(op).map_or("UNKNOWN", |op| op.as_str_name());
+        return Err(format!("IPC Server does not implement rpc header operation{name}"));
+    }
+    let Some(rpc_kind) = header.rpc_kind else {
+        return Err(" IPC Server: No rpc kind in rpcRequestHeader".to_owned());
+    };
+    let kind = match header.call_id {
+        0.. => FrameKind::Call,
+        CALL_ID_CONTEXT => FrameKind::Context,
+        CALL_ID_PING => FrameKind::Ping,
+        CALL_ID_SASL => FrameKind::Sasl,
+        id => return Err(format!("Unknown out of band call #{id}")),
+    };
+    if kind == FrameKind::Call && rpc_kind != RpcKindProto::RpcProtocolBuffer as i32 {
+        let name = RpcKindProto::try_from(rpc_kind).map_or("UNKNOWN", |kind| kind.as_str_name());
+        return Err(format!("Unknown rpc kind in rpc header{name}"));
+    }
+    Ok(kind)
 }
 
-fn undecodable(name: &str, error: &WireError) -> RpcFault {
-    let cause = match error {
+fn take<M: Message + Default + Required>(buf: &mut Bytes, name: &'static str) -> Result<M, WireError> {
+    delimited::take_message(buf, MAX_HEADER_LEN, name)
+}
+
+/// The exception that Java would name as the cause.
+fn java_cause(error: &WireError) -> String {
+    match error {
         WireError::Message {
             source: missing @ DecodeError::Missing { .. },
             ..
         } => format!("com.google.protobuf.UninitializedMessageException: {missing}"),
         other => format!("com.google.protobuf.InvalidProtocolBufferException: {other}"),
-    };
-    fault(
-        RpcErrorCodeProto::FatalDeserializingRequest,
-        format!("Error decoding {name}: {cause}"),
-    )
-}
-
-fn fault(detail: RpcErrorCodeProto, text: String) -> RpcFault {
-    RpcFault::fatal(detail, HadoopError::new(ErrorKind::IpcServer, text))
+    }
 }
 
 fn put_frame(out: &mut BytesMut, header: &RpcRequestHeaderProto, parts: usize, put_parts: impl FnOnce(&mut BytesMut)) {
@@ -226,7 +293,7 @@ mod tests {
             (
                 frame(&no_op),
                 RpcErrorCodeProto::FatalInvalidRpcHeader,
-                "IPC Server: No rpc op in rpcRequestHeader",
+                " IPC Server: No rpc op in rpcRequestHeader",
             ),
             (
                 frame(&other_op),
@@ -236,7 +303,7 @@ mod tests {
             (
                 frame(&no_kind),
                 RpcErrorCodeProto::FatalInvalidRpcHeader,
-                "IPC Server: No rpc kind in rpcRequestHeader",
+                " IPC Server: No rpc kind in rpcRequestHeader",
             ),
             (
                 frame(&writable),
@@ -255,7 +322,7 @@ mod tests {
                  Message missing required fields: callId, clientId",
             ),
         ] {
-            let fault = RequestFrame::decode(bytes).expect_err(text);
+            let fault = RequestFrame::decode(bytes).expect_err(text).fault;
             assert_eq!((fault.detail, fault.error.message.as_str()), (detail, text));
             assert!(fault.fatal);
         }

@@ -41,19 +41,19 @@ pub fn answer_simple(step: &RpcSaslProto, asked_before: bool) -> SaslAnswer {
                 ..message(SaslState::Negotiate)
             }),
             [auth] => refuse(
+                RpcErrorCodeProto::FatalUnauthorized,
                 ErrorKind::AccessControl,
                 format!("{} authentication is not enabled.  Available:[SIMPLE]", auth.method),
             ),
-            _ => refuse(
-                ErrorKind::Io,
-                "Client must choose exactly one authentication method".to_owned(),
-            ),
+            _ => malformed("Client mechanism is malformed".to_owned()),
         },
-        Ok(state) => refuse(
-            ErrorKind::Io,
-            format!("Client sent unsupported state {}", state.as_str_name()),
+        Ok(SaslState::Wrap) => refuse(
+            RpcErrorCodeProto::FatalInvalidRpcHeader,
+            ErrorKind::Sasl,
+            "Server is not wrapping data".to_owned(),
         ),
-        Err(_) => refuse(ErrorKind::Io, format!("Client sent unsupported state {}", step.state)),
+        Ok(state) => malformed(format!("Client sent unsupported state {}", state.as_str_name())),
+        Err(_) => malformed(format!("Client sent unsupported state {}", step.state)),
     }
 }
 
@@ -64,11 +64,12 @@ fn message(state: SaslState) -> RpcSaslProto {
     }
 }
 
-fn refuse(kind: ErrorKind, text: String) -> SaslAnswer {
-    SaslAnswer::Refuse(RpcFault::fatal(
-        RpcErrorCodeProto::FatalUnauthorized,
-        HadoopError::new(kind, text),
-    ))
+fn malformed(text: String) -> SaslAnswer {
+    refuse(RpcErrorCodeProto::FatalUnauthorized, ErrorKind::Sasl, text)
+}
+
+fn refuse(detail: RpcErrorCodeProto, kind: ErrorKind, text: String) -> SaslAnswer {
+    SaslAnswer::Refuse(RpcFault::fatal(detail, HadoopError::new(kind, text)))
 }
 
 #[cfg(test)]

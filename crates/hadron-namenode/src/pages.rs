@@ -1,0 +1,368 @@
+//! What the NameNode shows over HTTP: health, readiness, metrics and the beans of `/jmx` that exist so far.
+//!
+//! What it does not do: serve (see `hadron_net::AdminHttp`) or count; it copies figures under short lock holds.
+//! Invariants: bean and attribute names are Hadoop's, because monitoring matches on them; the namespace lock is taken
+//! before the block map's.
+
+use crate::Shared;
+use crate::settings::SOFTWARE_VERSION;
+use hadron_blockmap::{AdminState, BlockStats, ClusterStats, DatanodeReport};
+use hadron_namespace::{Counts, Identity};
+use hadron_net::{AdminPages, RpcMetrics, bean_matches};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Pages of one NameNode.
+pub struct NameNodePages {
+    shared: Arc<Shared>,
+    rpc: Arc<RpcMetrics>,
+    rpc_port: u16,
+}
+
+/// Figures of one moment.
+struct Figures {
+    identity: Identity,
+    counts: Counts,
+    cluster: ClusterStats,
+    blocks: BlockStats,
+    safe_mode: Option<String>,
+}
+
+impl NameNodePages {
+    /// Pages over `shared`; `rpc` are the counters of the server on `rpc_port`.
+    pub fn new(shared: Arc<Shared>, rpc: Arc<RpcMetrics>, rpc_port: u16) -> Self {
+        Self { shared, rpc, rpc_port }
+    }
+
+    fn figures(&self) -> Figures {
+        let state = &self.shared.state;
+        let now = state.now();
+        let ns = state.ns.read();
+        let (identity, counts) = (ns.identity().clone(), ns.counts());
+        let blocks = state.blocks.lock();
+        drop(ns);
+        let safe_mode = blocks.safe_mode();
+        Figures {
+            identity,
+            counts,
+            cluster: blocks.cluster_stats(now),
+            blocks: blocks.block_stats(),
+            safe_mode: safe_mode.is_on().then(|| safe_mode.tip(now)),
+        }
+    }
+
+    fn datanodes(&self) -> Vec<DatanodeReport> {
+        self.shared.state.blocks.lock().datanodes(self.shared.state.now())
+    }
+
+    fn fs_namesystem(&self, figures: &Figures) -> Value {
+        let (cluster, blocks, counts) = (&figures.cluster, &figures.blocks, &figures.counts);
+        json!({
+            "name": "Hadoop:service=NameNode,name=FSNamesystem",
+            "modelerType": "FSNamesystem",
+            "tag.HAState": "active",
+            "MissingBlocks": blocks.missing,
+            "MissingReplOneBlocks": blocks.missing_replication_one,
+            "CapacityTotal": cluster.capacity,
+            "CapacityUsed": cluster.dfs_used,
+            "CapacityRemaining": cluster.remaining,
+            "CapacityUsedNonDFS": cluster.non_dfs_used,
+            "TotalLoad": cluster.xceivers,
+            "BlocksTotal": counts.blocks,
+            "FilesTotal": counts.files + counts.directories,
+            "NumFilesUnderConstruction": counts.open_files,
+            "PendingReplicationBlocks": blocks.pending_replication,
+            "PendingReconstructionBlocks": blocks.pending_replication,
+            "UnderReplicatedBlocks": blocks.low_redundancy,
+            "LowRedundancyBlocks": blocks.low_redundancy,
+            "CorruptBlocks": blocks.corrupt,
+            "PendingDeletionBlocks": blocks.pending_deletion,
+            "ExcessBlocks": blocks.excess,
+            "PostponedMisreplicatedBlocks": blocks.postponed,
+            "NumTimedOutPendingReconstructions": blocks.timed_out,
+            "StaleDataNodes": cluster.stale_nodes,
+            "NumLiveDataNodes": cluster.live_nodes,
+            "NumDeadDataNodes": cluster.dead_nodes,
+        })
+    }
+
+    fn fs_namesystem_state(&self, figures: &Figures) -> Value {
+        let (cluster, blocks, counts) = (&figures.cluster, &figures.blocks, &figures.counts);
+        json!({
+            "name": "Hadoop:service=NameNode,name=FSNamesystemState",
+            "modelerType": "org.apache.hadoop.hdfs.server.namenode.FSNamesystem",
+            "CapacityTotal": cluster.capacity,
+            "CapacityUsed": cluster.dfs_used,
+            "CapacityRemaining": cluster.remaining,
+            "BlocksTotal": counts.blocks,
+            "FilesTotal": counts.files + counts.directories,
+            "PendingReplicationBlocks": blocks.pending_replication,
+            "UnderReplicatedBlocks": blocks.low_redundancy,
+            "PendingDeletionBlocks": blocks.pending_deletion,
+            "TotalLoad": cluster.xceivers,
+            "NumLiveDataNodes": cluster.live_nodes,
+            "NumDeadDataNodes": cluster.dead_nodes,
+            "NumStaleDataNodes": cluster.stale_nodes,
+            "NumInServiceLiveDataNodes": cluster.in_service_nodes,
+            "VolumeFailuresTotal": cluster.failed_volumes,
+            "FSState": if figures.safe_mode.is_some() { "safeMode" } else { "Operational" },
+        })
+    }
+
+    fn namenode_info(&self, figures: &Figures) -> Value {
+        let (cluster, counts) = (&figures.cluster, &figures.counts);
+        let percent = |part: u64| {
+            if cluster.capacity == 0 {
+                0.0
+            } else {
+                part as f64 * 100.0 / cluster.capacity as f64
+            }
+        };
+        let (mut live, mut dead) = (Map::new(), Map::new());
+        for node in self.datanodes() {
+            let (id, stats) = (&node.info.id, &node.info.stats);
+            let name = format!("{}:{}", id.host_name, id.xfer_port);
+            let last_contact = self.shared.state.now().since(stats.last_update) / 1000;
+            if node.info.alive {
+                live.insert(
+                    name,
+                    json!({
+                        "infoAddr": format!("{}:{}", id.ip, id.info_port),
+                        "xferaddr": id.xfer_addr(),
+                        "lastContact": last_contact,
+                        "usedSpace": stats.dfs_used,
+                        "adminState": admin_text(node.info.admin),
+                        "nonDfsUsedSpace": stats.non_dfs_used,
+                        "capacity": stats.capacity,
+                        "numBlocks": stats.blocks,
+                        "version": &*node.software_version,
+                        "used": stats.dfs_used,
+                        "remaining": stats.remaining,
+                        "blockPoolUsed": stats.block_pool_used,
+                        "volfails": stats.failed_volumes,
+                    }),
+                );
+            } else {
+                let decommissioned = node.info.admin == AdminState::Decommissioned;
+                let about = json!({
+                    "lastContact": last_contact, "decommissioned": decommissioned, "xferaddr": id.xfer_addr(),
+                });
+                dead.insert(name, about);
+            }
+        }
+        json!({
+            "name": "Hadoop:service=NameNode,name=NameNodeInfo",
+            "modelerType": "org.apache.hadoop.hdfs.server.namenode.FSNamesystem",
+            "Total": cluster.capacity,
+            "Used": cluster.dfs_used,
+            "Free": cluster.remaining,
+            "NonDfsUsedSpace": cluster.non_dfs_used,
+            "PercentUsed": percent(cluster.dfs_used),
+            "PercentRemaining": percent(cluster.remaining),
+            "BlockPoolUsedSpace": cluster.block_pool_used,
+            "TotalBlocks": counts.blocks,
+            "TotalFiles": counts.files + counts.directories,
+            "NumberOfMissingBlocks": figures.blocks.missing,
+            "NumberOfMissingBlocksWithReplicationFactorOne": figures.blocks.missing_replication_one,
+            "Safemode": figures.safe_mode.as_deref().unwrap_or(""),
+            "LiveNodes": Value::Object(live).to_string(),
+            "DeadNodes": Value::Object(dead).to_string(),
+            "DecomNodes": "{}",
+            "BlockPoolId": figures.identity.block_pool.as_str(),
+            "ClusterId": figures.identity.cluster_id,
+            "Version": format!("{SOFTWARE_VERSION}, hadron {}", env!("CARGO_PKG_VERSION")),
+            "SoftwareVersion": SOFTWARE_VERSION,
+            "NNStartedTimeInMillis": self.shared.state.started().0,
+            "UpgradeFinalized": true,
+        })
+    }
+
+    fn rpc_activity(&self) -> Value {
+        let rpc = &self.rpc;
+        let calls = rpc.total(|method| &method.calls);
+        let average = |nanos: u64| {
+            if calls == 0 {
+                0.0
+            } else {
+                nanos as f64 / calls as f64 / 1e6
+            }
+        };
+        json!({
+            "name": format!("Hadoop:service=NameNode,name=RpcActivityForPort{}", self.rpc_port),
+            "modelerType": format!("RpcActivityForPort{}", self.rpc_port),
+            "tag.port": self.rpc_port.to_string(),
+            "ReceivedBytes": rpc.received_bytes.load(Ordering::Relaxed),
+            "SentBytes": rpc.sent_bytes.load(Ordering::Relaxed),
+            "RpcQueueTimeNumOps": calls,
+            "RpcQueueTimeAvgTime": average(rpc.total(|method| &method.queue_nanos)),
+            "RpcProcessingTimeNumOps": calls,
+            "RpcProcessingTimeAvgTime": average(rpc.total(|method| &method.processing_nanos)),
+            "RpcAuthorizationFailures": rpc.authorization_failures.load(Ordering::Relaxed),
+            "RpcAuthorizationSuccesses": rpc.authorization_successes.load(Ordering::Relaxed),
+            "NumOpenConnections": rpc.open_connections.load(Ordering::Relaxed),
+            "CallQueueLength": rpc.calls_in_flight.load(Ordering::Relaxed),
+        })
+    }
+
+    fn register_gauges(&self, registry: &mut Registry) {
+        let figures = self.figures();
+        let (cluster, blocks, counts) = (&figures.cluster, &figures.blocks, &figures.counts);
+        let gauges: [(&str, &str, u64); 17] = [
+            ("files", "Files, open ones included", counts.files),
+            ("directories", "Directories, the root included", counts.directories),
+            ("blocks", "Blocks of all files", counts.blocks),
+            ("files_under_construction", "Files open for writing", counts.open_files),
+            ("blocks_missing", "Blocks without a usable replica", blocks.missing),
+            ("blocks_corrupt", "Blocks with a corrupt replica", blocks.corrupt),
+            (
+                "blocks_low_redundancy",
+                "Blocks that wait for more replicas",
+                blocks.low_redundancy,
+            ),
+            (
+                "blocks_pending_replication",
+                "Copies under way",
+                blocks.pending_replication,
+            ),
+            (
+                "blocks_pending_deletion",
+                "Replicas waiting to be deleted",
+                blocks.pending_deletion,
+            ),
+            ("blocks_excess", "Surplus replicas not yet deleted", blocks.excess),
+            ("capacity_total_bytes", "Capacity of live DataNodes", cluster.capacity),
+            ("capacity_used_bytes", "Bytes used by blocks", cluster.dfs_used),
+            ("capacity_remaining_bytes", "Bytes left", cluster.remaining),
+            ("datanodes_live", "Live DataNodes", cluster.live_nodes as u64),
+            (
+                "datanodes_dead",
+                "Dead DataNodes still remembered",
+                cluster.dead_nodes as u64,
+            ),
+            (
+                "datanodes_stale",
+                "Live DataNodes silent for the stale interval",
+                cluster.stale_nodes as u64,
+            ),
+            (
+                "safe_mode",
+                "1 while safe mode is on",
+                u64::from(figures.safe_mode.is_some()),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
+        }
+    }
+
+    fn register_rpc(&self, registry: &mut Registry) {
+        let rpc = &self.rpc;
+        registry.register(
+            "rpc_open_connections",
+            "RPC connections open now",
+            ConstGauge::new(rpc.open_connections.load(Ordering::Relaxed)),
+        );
+        registry.register(
+            "rpc_calls_in_flight",
+            "RPC calls whose answer is not ready yet",
+            ConstGauge::new(rpc.calls_in_flight.load(Ordering::Relaxed)),
+        );
+        let counters: [(&str, &str, u64); 8] = [
+            (
+                "rpc_accepted_connections",
+                "RPC connections accepted",
+                rpc.accepted_connections.load(Ordering::Relaxed),
+            ),
+            (
+                "rpc_refused_connections",
+                "RPC connections refused by a limit",
+                rpc.refused_connections.load(Ordering::Relaxed),
+            ),
+            (
+                "rpc_malformed_connections",
+                "RPC connections closed for malformed input",
+                rpc.malformed_connections.load(Ordering::Relaxed),
+            ),
+            (
+                "rpc_received_bytes",
+                "Bytes read from RPC peers",
+                rpc.received_bytes.load(Ordering::Relaxed),
+            ),
+            (
+                "rpc_sent_bytes",
+                "Bytes written to RPC peers",
+                rpc.sent_bytes.load(Ordering::Relaxed),
+            ),
+            ("rpc_calls", "RPC calls answered", rpc.total(|method| &method.calls)),
+            (
+                "rpc_errors",
+                "RPC calls answered with an exception",
+                rpc.total(|method| &method.errors),
+            ),
+            (
+                "rpc_processing_nanoseconds",
+                "Time in RPC handlers, summed",
+                rpc.total(|method| &method.processing_nanos),
+            ),
+        ];
+        for (name, help, value) in counters {
+            registry.register(name, help, ConstCounter::new(value));
+        }
+    }
+}
+
+impl AdminPages for NameNodePages {
+    fn health(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if !self.shared.state.is_live() {
+            return Err("the NameNode is starting: its log is being replayed".to_owned());
+        }
+        match self.figures().safe_mode {
+            Some(tip) => Err(format!("safe mode is on. {tip}")),
+            None => Ok(()),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let mut registry = Registry::with_prefix("hadron_namenode");
+        self.register_gauges(&mut registry);
+        self.register_rpc(&mut registry);
+        let mut text = String::new();
+        match encode(&mut text, &registry) {
+            Ok(()) => text,
+            Err(error) => format!("# encode metrics: {error}\n"),
+        }
+    }
+
+    fn jmx(&self, query: Option<&str>) -> String {
+        let figures = self.figures();
+        let beans = [
+            self.fs_namesystem(&figures),
+            self.fs_namesystem_state(&figures),
+            self.namenode_info(&figures),
+            self.rpc_activity(),
+        ];
+        let wanted = |bean: &Value| bean["name"].as_str().is_some_and(|name| bean_matches(query, name));
+        let beans: Vec<Value> = beans.into_iter().filter(wanted).collect();
+        format!("{:#}\n", json!({ "beans": beans }))
+    }
+}
+
+/// Hadoop's `AdminStates` texts.
+fn admin_text(admin: AdminState) -> &'static str {
+    match admin {
+        AdminState::Normal => "In Service",
+        AdminState::DecommissionInProgress => "Decommission In Progress",
+        AdminState::Decommissioned => "Decommissioned",
+        AdminState::EnteringMaintenance => "Entering Maintenance",
+        AdminState::InMaintenance => "In Maintenance",
+    }
+}
