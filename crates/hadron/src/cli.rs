@@ -120,11 +120,7 @@ pub(crate) struct BenchArgs {
 #[derive(Subcommand)]
 pub(crate) enum BenchKind {
     /// Metadata calls over raw RPC connections.
-    Nn,
-    /// Throughput of large files.
-    Io,
-    /// Small files, written and read.
-    Small,
+    Nn(crate::bench::nn::NnArgs),
 }
 
 impl Command {
@@ -141,6 +137,13 @@ impl Command {
         match self {
             Self::Version => {
                 crate::settings::print_version();
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Fs(raw) => crate::fs::main(&raw.args),
+            Self::Bench(bench) => {
+                match bench.kind {
+                    BenchKind::Nn(args) => crate::bench::nn::run(&args)?,
+                }
                 Ok(ExitCode::SUCCESS)
             }
             _ => bail!("this build has no such command yet"),

@@ -3,7 +3,10 @@
 //! What it is for: turning a command line into a configuration and handing it to the library that does the work. What it
 //! does not do: no protocol, no state of its own. Standard output carries results only; logs go to standard error.
 
+mod bench;
 mod cli;
+mod fs;
+mod hdfs;
 mod logging;
 mod settings;
 

@@ -1,0 +1,172 @@
+//! `-du`, `-df`, `-count` and `-stat`: figures about paths.
+
+use super::format::{self, Table};
+use super::item::Item;
+use super::options::Takes;
+use super::shell::{Shell, Stop};
+use super::store::Summary;
+
+const DU: Takes = Takes::at_least(0, &["h", "s", "v", "x"]);
+const DF: Takes = Takes::at_least(0, &["h"]);
+const COUNT: Takes = Takes::at_least(1, &["q", "h", "v", "x", "u", "e", "s"]);
+const STAT: Takes = Takes::at_least(1, &["R"]);
+
+pub(crate) fn du(shell: &mut Shell<'_>, args: &[String]) -> Result<i32, Stop> {
+    let options = DU.parse(args).map_err(Stop::Usage)?;
+    let mut arguments = options.rest.clone();
+    if arguments.is_empty() {
+        arguments.push(".".to_owned());
+    }
+    let header: &[&str] = &["SIZE", "DISK_SPACE_CONSUMED_WITH_ALL_REPLICAS", "FULL_PATH_NAME"];
+    let mut table = Table::new(options.has("v").then_some(header), &[]);
+    shell.each(&arguments, |shell, item| {
+        let entries = if item.is_dir() && !options.has("s") {
+            item.children()?
+        } else {
+            vec![item]
+        };
+        for entry in entries {
+            match entry.store.summary(&entry.path) {
+                Ok(sum) => table.add(vec![
+                    format::size(sum.length, options.has("h")),
+                    format::size(sum.space_consumed, options.has("h")),
+                    entry.text,
+                ]),
+                Err(error) => shell.fail(&error),
+            }
+        }
+        Ok(())
+    })?;
+    write!(shell.out, "{}", table.render())?;
+    Ok(shell.exit_code())
+}
+
+pub(crate) fn df(shell: &mut Shell<'_>, args: &[String]) -> Result<i32, Stop> {
+    let options = DF.parse(args).map_err(Stop::Usage)?;
+    let mut arguments = options.rest.clone();
+    if arguments.is_empty() {
+        arguments.push("/".to_owned());
+    }
+    let mut table = Table::new(
+        Some(&["Filesystem", "Size", "Used", "Available", "Use%"]),
+        &[1, 2, 3, 4],
+    );
+    shell.each(&arguments, |_, item| {
+        let room = item.store.room()?;
+        table.add(vec![
+            item.store.address().to_owned(),
+            format::size(room.capacity, options.has("h")),
+            format::size(room.used, options.has("h")),
+            format::size(room.remaining, options.has("h")),
+            format::percent(room.used, room.capacity),
+        ]);
+        Ok(())
+    })?;
+    write!(shell.out, "{}", table.render())?;
+    Ok(shell.exit_code())
+}
+
+pub(crate) fn count(shell: &mut Shell<'_>, args: &[String]) -> Result<i32, Stop> {
+    let options = COUNT.parse(args).map_err(Stop::Usage)?;
+    let (quotas, only_quotas, human) = (options.has("q") || options.has("u"), options.has("u"), options.has("h"));
+    if options.has("v") {
+        let mut header = String::new();
+        if quotas {
+            header += &format!(
+                "{:>12} {:>15} {:>15} {:>15} ",
+                "QUOTA", "REM_QUOTA", "SPACE_QUOTA", "REM_SPACE_QUOTA"
+            );
+        }
+        if !only_quotas {
+            header += &format!("{:>12} {:>12} {:>18} ", "DIR_COUNT", "FILE_COUNT", "CONTENT_SIZE");
+        }
+        shell.say(&format!("{header}PATHNAME"))?;
+    }
+    shell.each(&options.rest, |shell, item| {
+        let sum = item.store.summary(&item.path)?;
+        let mut line = if quotas {
+            quota_columns(&sum, human)
+        } else {
+            String::new()
+        };
+        if !only_quotas {
+            line += &format!(
+                "{:>12} {:>12} {:>18} ",
+                format::size(sum.directories, human),
+                format::size(sum.files, human),
+                format::size(sum.length, human)
+            );
+        }
+        shell.say(&format!("{line}{}", item.text))
+    })?;
+    Ok(shell.exit_code())
+}
+
+fn quota_columns(sum: &Summary, human: bool) -> String {
+    let signed = |value: i64| {
+        let size = format::size(value.unsigned_abs(), human);
+        if value < 0 { format!("-{size}") } else { size }
+    };
+    let left = |quota: i64, used: u64| signed(quota.saturating_sub_unsigned(used));
+    let (names, names_left) = if sum.quota > 0 {
+        (signed(sum.quota), left(sum.quota, sum.files + sum.directories))
+    } else {
+        ("none".to_owned(), "inf".to_owned())
+    };
+    let (space, space_left) = if sum.space_quota >= 0 {
+        (signed(sum.space_quota), left(sum.space_quota, sum.space_consumed))
+    } else {
+        ("none".to_owned(), "inf".to_owned())
+    };
+    format!("{names:>12} {names_left:>15} {space:>15} {space_left:>15} ")
+}
+
+pub(crate) fn stat(shell: &mut Shell<'_>, args: &[String]) -> Result<i32, Stop> {
+    let mut options = STAT.parse(args).map_err(Stop::Usage)?;
+    let mut pattern = "%y".to_owned();
+    if options.rest[0].contains('%') {
+        pattern = options.rest.remove(0);
+    }
+    if options.rest.is_empty() {
+        return Err(Stop::Usage("Not enough arguments: expected 1 but got 0".to_owned()));
+    }
+    let recursive = options.has("R");
+    shell.each(&options.rest, |shell, item| {
+        shell.walk(item, recursive, &mut |shell, item| {
+            let line = described(item, &pattern)?;
+            shell.say(&line)
+        })
+    })?;
+    Ok(shell.exit_code())
+}
+
+fn described(item: &Item, pattern: &str) -> Result<String, Stop> {
+    let status = item.status()?;
+    let utc = |ms: i64| format::date_time(ms.div_euclid(1000));
+    let mut line = String::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            line.push(c);
+            continue;
+        }
+        match chars.next() {
+            None => break,
+            Some('a') => line += &format!("{:o}", status.permission.bits()),
+            Some('A') => line += &status.permission.to_string(),
+            Some('b') => line += &status.len.to_string(),
+            Some('F') => line += if status.is_dir { "directory" } else { "regular file" },
+            Some('g') => line += &status.group,
+            Some('n') => line += item.name(),
+            Some('o') => line += &status.block_size.to_string(),
+            Some('r') => line += &status.replication.to_string(),
+            Some('u') => line += &status.owner,
+            Some('x') => line += &utc(status.accessed_ms),
+            Some('X') => line += &status.accessed_ms.to_string(),
+            Some('y') => line += &utc(status.modified_ms),
+            Some('Y') => line += &status.modified_ms.to_string(),
+            Some(other) => line.push(other),
+        }
+    }
+    Ok(line)
+}
