@@ -98,3 +98,6 @@ impl Namespace {
         loader.finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
 //! Tests of the whole crate: commands in, outcomes and effects out.
 
 mod files;
+mod histories;
 mod names;
 mod recovery;
+mod scale;
+mod state;
 
 use crate::command::*;
 use crate::{Applied, Caller, Command, Identity, Namespace, Op, OutcomeValue, RULES_VERSION};
