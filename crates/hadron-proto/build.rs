@@ -136,6 +136,10 @@ impl Table {
                     field.label() == Label::Repeated,
                 );
             }
+            assert!(
+                message.descriptor.field.len() <= 64,
+                "{name}: the check keeps one bit a field"
+            );
             let shape = static_name(name);
             let _ = writeln!(
                 text,

@@ -87,7 +87,12 @@ pub fn decode_checked<M: prost::Message + Default + Required>(bytes: Bytes) -> R
 /// Checks that no required field is absent from the encoded message `bytes`, at any depth.
 pub fn check_required(shape: &'static Shape, bytes: &[u8]) -> Result<(), DecodeError> {
     let mut missing = Vec::new();
-    match walk(shape, bytes, MAX_NESTING, &mut missing) {
+    let walked = match is_plainly_complete(shape, bytes, MAX_NESTING) {
+        Ok(true) => return Ok(()),
+        Ok(false) => walk(shape, bytes, MAX_NESTING, &mut missing),
+        Err(stop) => Err(stop),
+    };
+    match walked {
         Ok(()) if missing.is_empty() => Ok(()),
         Ok(()) => Err(DecodeError::Missing {
             message: shape.name,
@@ -110,6 +115,43 @@ impl From<prost::DecodeError> for Stop {
     fn from(error: prost::DecodeError) -> Self {
         Self::Malformed(error)
     }
+}
+
+/// The common case without allocation: `true` when every required field is there and no message comes in parts.
+///
+/// `false` means that [`walk`] must look closer: something is absent, or was seen only in part.
+fn is_plainly_complete(shape: &'static Shape, mut rest: &[u8], depth: usize) -> Result<bool, Stop> {
+    if depth == 0 {
+        return Err(Stop::TooDeep);
+    }
+    // build.rs refuses shapes of more than 64 fields.
+    let mut present = 0_u64;
+    while !rest.is_empty() {
+        let (number, wire_type) = decode_key(&mut rest)?;
+        let Some(at) = shape.fields.iter().position(|field| field.number == number) else {
+            skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
+            continue;
+        };
+        let field = &shape.fields[at];
+        match (wire_type, field.nested, field.values) {
+            (WireType::LengthDelimited, Some(nested), _) => {
+                let body = take_delimited(&mut rest)?;
+                let is_part = !field.repeated && present & 1 << at != 0;
+                if is_part || !is_plainly_complete(nested, body, depth - 1)? {
+                    return Ok(false);
+                }
+            }
+            (WireType::Varint, _, Some(values)) => {
+                if !values.contains(&(decode_varint(&mut rest)? as i32)) {
+                    continue;
+                }
+            }
+            _ => skip_field(wire_type, number, &mut rest, DecodeContext::default())?,
+        }
+        present |= 1 << at;
+    }
+    let absent = |(at, field): (usize, &FieldShape)| field.required && present & 1 << at == 0;
+    Ok(!shape.fields.iter().enumerate().any(absent))
 }
 
 /// What was met of one field of the shape.
