@@ -32,6 +32,9 @@ pub struct Open {
     pub truncate: bool,
     /// Each write is durable when it returns (O_DSYNC).
     pub dsync: bool,
+    /// Past the page cache (O_DIRECT), where the file system can: offsets, lengths and buffers are then multiples of
+    /// 4096. Where it cannot, the file is opened without.
+    pub direct: bool,
 }
 
 impl Open {
@@ -42,6 +45,7 @@ impl Open {
         exclusive: false,
         truncate: false,
         dsync: false,
+        direct: false,
     };
     /// Reads and writes an existing file.
     pub const WRITE: Self = Self {
@@ -68,6 +72,12 @@ impl Open {
     #[must_use]
     pub const fn with_dsync(self) -> Self {
         Self { dsync: true, ..self }
+    }
+
+    /// The same past the page cache.
+    #[must_use]
+    pub const fn with_direct(self) -> Self {
+        Self { direct: true, ..self }
     }
 }
 

@@ -9,6 +9,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+
 use super::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, Open};
 
 /// The real file system.
@@ -20,10 +22,18 @@ impl Disk for RealDisk {
         let mut options = OpenOptions::new();
         options.read(true).write(how.write).truncate(how.truncate);
         options.create(how.create && !how.exclusive).create_new(how.exclusive);
-        if how.dsync {
-            options.custom_flags(i32::try_from(rustix::fs::OFlags::DSYNC.bits()).map_err(io::Error::other)?);
+        let mut flags = OFlags::empty();
+        flags.set(OFlags::DSYNC, how.dsync);
+        flags.set(OFlags::DIRECT, how.direct);
+        let flag_bits = |flags: OFlags| i32::try_from(flags.bits()).map_err(io::Error::other);
+        match options.custom_flags(flag_bits(flags)?).open(path) {
+            Err(error) if how.direct && error.kind() == io::ErrorKind::InvalidInput => {
+                tracing::debug!(path = %path.display(), "no direct I/O on this file system");
+                let buffered = flag_bits(flags.difference(OFlags::DIRECT))?;
+                Ok(Arc::new(RealFile(options.custom_flags(buffered).open(path)?)))
+            }
+            opened => Ok(Arc::new(RealFile(opened?))),
         }
-        Ok(Arc::new(RealFile(options.open(path)?)))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {

@@ -134,6 +134,15 @@ impl SimDisk {
         state.powered_off = false;
     }
 
+    /// The process ends and another starts, the machine stays up: handles and locks die, content stays as programs see
+    /// it, synced or not.
+    pub fn kill_process(&self) {
+        let mut state = self.state.lock();
+        state.locks.clear();
+        state.faults.clear();
+        state.life += 1;
+    }
+
     /// Flips one bit of a file, both as seen and as stored. Panics when the file has no such byte.
     pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) {
         let mut state = self.state.lock();
