@@ -1,0 +1,461 @@
+//! A DataNode that keeps replicas in memory, relays with the real machine and misbehaves as scripted.
+
+use bytes::{Buf, BytesMut};
+use hadron_pipeline::packet::{AckReply, PacketHeader, PipelineAck};
+use hadron_pipeline::relay::{LocalOutcome, Relay, RelayCommand, RelayConfig};
+use hadron_proto::hdfs as proto;
+use hadron_proto::hdfs::op_write_block_proto::BlockConstructionStage;
+use hadron_types::ChecksumType;
+use hadron_wire::transfer::op::{ReadBlock, WriteBlock};
+use hadron_wire::transfer::{self, Checksum, Op, Packet, PacketDecoder, ack, response};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
+
+/// What a DataNode does wrong.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Faults {
+    /// Refuses to set up a pipeline.
+    pub(crate) refuse_set_up: bool,
+    /// Dies when it has received so many packets.
+    pub(crate) die_after_packets: Option<usize>,
+    /// Acks one packet with a wrong seqno, once.
+    pub(crate) wrong_seqno: bool,
+    /// Answers every packet with ERROR_CHECKSUM.
+    pub(crate) always_bad_checksum: bool,
+    /// Sends damaged data to readers.
+    pub(crate) corrupt_reads: bool,
+    /// Stops in the middle of a block when read.
+    pub(crate) break_reads: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Replica {
+    pub(crate) data: Vec<u8>,
+    pub(crate) stamp: u64,
+    pub(crate) finalized: bool,
+    pub(crate) acked: u64,
+    pub(crate) synced: usize,
+}
+
+#[derive(Default)]
+pub(crate) struct Store {
+    pub(crate) replicas: Mutex<HashMap<u64, Replica>>,
+    pub(crate) faults: Mutex<Faults>,
+    pub(crate) stages: Mutex<Vec<BlockConstructionStage>>,
+    pub(crate) connections: Mutex<usize>,
+    pub(crate) read_ok: Mutex<usize>,
+    dead: Mutex<bool>,
+    tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
+}
+
+pub(crate) struct DataNode {
+    pub(crate) uuid: String,
+    pub(crate) store: Arc<Store>,
+    addr: SocketAddr,
+    accepting: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+impl DataNode {
+    pub(crate) async fn start(name: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let store = Arc::new(Store::default());
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&store)));
+        Self {
+            uuid: name.to_owned(),
+            store,
+            addr,
+            accepting: Mutex::new(Some(AbortOnDropHandle::new(accepting))),
+        }
+    }
+
+    pub(crate) fn info(&self) -> proto::DatanodeInfoProto {
+        proto::DatanodeInfoProto {
+            id: proto::DatanodeIdProto {
+                ip_addr: self.addr.ip().to_string(),
+                host_name: "localhost".to_owned(),
+                datanode_uuid: self.uuid.clone(),
+                xfer_port: u32::from(self.addr.port()),
+                ..Default::default()
+            },
+            ..Default::default()
+        }
+    }
+
+    /// Closes every socket at once.
+    pub(crate) fn kill(&self) {
+        *self.store.dead.lock() = true;
+        self.accepting.lock().take();
+        self.store.tasks.lock().clear();
+    }
+
+    pub(crate) fn fault(&self, faults: Faults) {
+        *self.store.faults.lock() = faults;
+    }
+}
+
+async fn accept(listener: TcpListener, store: Arc<Store>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        *store.connections.lock() += 1;
+        let task = serve(stream, Arc::clone(&store));
+        let task = tokio::spawn(async move {
+            // Broken connections are the point of these tests.
+            let _broken = task.await;
+        });
+        store.tasks.lock().push(AbortOnDropHandle::new(task));
+    }
+}
+
+async fn serve(mut stream: TcpStream, store: Arc<Store>) -> io::Result<()> {
+    let mut buf = BytesMut::new();
+    loop {
+        let op = loop {
+            if let Some((op, used)) = Op::decode(&buf)? {
+                buf.advance(used);
+                break op;
+            }
+            if stream.read_buf(&mut buf).await? == 0 {
+                return Ok(());
+            }
+        };
+        if *store.dead.lock() {
+            return Ok(());
+        }
+        match op {
+            Op::WriteBlock(op) => return write_block(stream, buf, *op, &store).await,
+            Op::ReadBlock(op) => read_block(&mut stream, &mut buf, op, &store).await?,
+            other => panic!("unexpected {}", other.name()),
+        }
+    }
+}
+
+async fn answer(stream: &mut TcpStream, response: &proto::BlockOpResponseProto) -> io::Result<()> {
+    let mut out = BytesMut::new();
+    response::encode_response(&mut out, response);
+    stream.write_all(&out).await
+}
+
+fn node_addr(info: &proto::DatanodeInfoProto) -> String {
+    format!("{}:{}", info.id.ip_addr, info.id.xfer_port)
+}
+
+/// Connects downstream; `Err` holds the first bad link.
+async fn connect_mirror(op: &WriteBlock) -> Result<Option<TcpStream>, String> {
+    let Some((next, rest)) = op.targets.split_first() else {
+        return Ok(None);
+    };
+    let addr = node_addr(next);
+    let forwarded = WriteBlock {
+        targets: rest.to_vec(),
+        target_storage_types: op.target_storage_types.iter().skip(1).copied().collect(),
+        target_storage_ids: op.target_storage_ids.iter().skip(1).cloned().collect(),
+        target_pinnings: op.target_pinnings.iter().skip(1).copied().collect(),
+        ..op.clone()
+    };
+    let connecting = async {
+        let mut mirror = TcpStream::connect(&addr).await?;
+        let mut out = BytesMut::new();
+        Op::WriteBlock(Box::new(forwarded)).encode(&mut out);
+        mirror.write_all(&out).await?;
+        let mut buf = BytesMut::new();
+        let response = loop {
+            if let Some((response, _)) = response::decode_response(&buf)? {
+                break response;
+            }
+            if mirror.read_buf(&mut buf).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        };
+        Ok::<_, io::Error>((mirror, response))
+    };
+    match connecting.await {
+        Ok((mirror, response)) if response.first_bad_link().is_empty() && response.status == 0 => Ok(Some(mirror)),
+        Ok((_, response)) => Err(response.first_bad_link().to_owned()),
+        Err(_) => Err(addr),
+    }
+}
+
+fn open_replica(op: &WriteBlock, store: &Store) -> io::Result<u64> {
+    let block = &op.header.block.block;
+    let id = block.id.to_wire();
+    store.stages.lock().push(op.stage);
+    let mut replicas = store.replicas.lock();
+    match op.stage {
+        BlockConstructionStage::PipelineSetupCreate => {
+            let replica = Replica {
+                stamp: block.generation_stamp.0,
+                ..Replica::default()
+            };
+            if replicas.insert(id, replica).is_some() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            Ok(0)
+        }
+        BlockConstructionStage::PipelineSetupStreamingRecovery | BlockConstructionStage::PipelineCloseRecovery => {
+            let replica = replicas.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
+            assert!(op.latest_generation_stamp.0 > replica.stamp);
+            assert!(replica.acked >= op.min_bytes_received && replica.data.len() as u64 <= op.max_bytes_received);
+            replica.stamp = op.latest_generation_stamp.0;
+            if op.stage == BlockConstructionStage::PipelineCloseRecovery {
+                replica.finalized = true;
+            } else {
+                replica.data.truncate(replica.acked as usize);
+            }
+            Ok(replica.data.len() as u64)
+        }
+        other => panic!("unexpected stage {other:?}"),
+    }
+}
+
+async fn write_block(mut stream: TcpStream, buf: BytesMut, op: WriteBlock, store: &Store) -> io::Result<()> {
+    if store.faults.lock().refuse_set_up {
+        return Ok(());
+    }
+    let id = op.header.block.block.id.to_wire();
+    let initial_len = open_replica(&op, store)?;
+    let mirror = match connect_mirror(&op).await {
+        Ok(mirror) => mirror,
+        Err(bad_link) => {
+            store.replicas.lock().remove(&id);
+            return answer(&mut stream, &response::connect_ack(proto::Status::Error, &bad_link)).await;
+        }
+    };
+    answer(&mut stream, &response::connect_ack(proto::Status::Success, "")).await?;
+    if op.stage == BlockConstructionStage::PipelineCloseRecovery {
+        return Ok(());
+    }
+    let relay = Relay::new(RelayConfig {
+        bytes_per_checksum: op.checksum.bytes_per_checksum,
+        disk_checksum_size: 4,
+        packet_checksum_size: 4,
+        same_checksum: true,
+        initial_len,
+        has_mirror: mirror.is_some(),
+        datanode_source: false,
+        is_transfer: false,
+        flag_bits: 0,
+    });
+    let mut packets = PacketDecoder::new();
+    packets.push(&buf);
+    let mut receipt = Receipt {
+        id,
+        store,
+        relay,
+        upstream: stream,
+        mirror,
+        checksum: op.checksum,
+        received: 0,
+    };
+    receipt.run(packets).await
+}
+
+struct Receipt<'a> {
+    id: u64,
+    store: &'a Store,
+    relay: Relay,
+    upstream: TcpStream,
+    mirror: Option<TcpStream>,
+    checksum: Checksum,
+    received: usize,
+}
+
+impl Receipt<'_> {
+    async fn run(&mut self, mut packets: PacketDecoder) -> io::Result<()> {
+        let mut acks = BytesMut::new();
+        loop {
+            while let Some(packet) = packets.next_packet()? {
+                if !self.receive(packet).await? {
+                    return Ok(());
+                }
+            }
+            while let Some((ack, used)) = transfer::PipelineAck::decode(&acks)? {
+                acks.advance(used);
+                self.relay.ack_received(ack_from_wire(&ack));
+            }
+            if !self.run_commands().await? {
+                return Ok(());
+            }
+            let mirror = async {
+                match &mut self.mirror {
+                    Some(mirror) => mirror.read_buf(&mut acks).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                read = self.upstream.read_buf(packets.read_buffer()) => if read? == 0 {
+                    return Ok(());
+                },
+                read = mirror => if !read.is_ok_and(|len| len > 0) {
+                    self.mirror = None;
+                    self.relay.mirror_failed();
+                },
+            }
+        }
+    }
+
+    /// Returns whether the connection goes on.
+    async fn receive(&mut self, packet: Packet) -> io::Result<bool> {
+        self.received += 1;
+        let faults = *self.store.faults.lock();
+        if faults.die_after_packets.is_some_and(|count| self.received > count) {
+            *self.store.dead.lock() = true;
+            return Ok(false);
+        }
+        let header = PacketHeader {
+            offset_in_block: packet.header.offset_in_block,
+            seqno: packet.header.seqno,
+            last_in_block: packet.header.last,
+            data_len: packet.header.data_len,
+            sync_block: packet.header.sync_block,
+        };
+        let steps = self
+            .relay
+            .packet_received(&header, packet.checksums.len())
+            .map_err(io::Error::other)?;
+        if steps.forward
+            && let Some(mirror) = &mut self.mirror
+        {
+            let mut out = BytesMut::new();
+            packet.header.append_to(packet.checksums.len(), &mut out);
+            out.extend_from_slice(&packet.checksums);
+            out.extend_from_slice(&packet.data);
+            if mirror.write_all(&out).await.is_err() {
+                self.mirror = None;
+                self.relay.mirror_failed();
+            }
+        }
+        // Every node checks here, so that a wrong checksum of the client shows.
+        let verified = self.checksum.verify(&packet.data, &packet.checksums).is_ok();
+        if !verified || (faults.always_bad_checksum && steps.write.is_some()) {
+            self.relay.packet_stored(steps.ticket, LocalOutcome::ChecksumMismatch);
+            return Ok(true);
+        }
+        let mut replicas = self.store.replicas.lock();
+        let replica = replicas.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(plan) = &steps.write {
+            assert_eq!(plan.offset, replica.data.len() as u64);
+            replica.data.extend_from_slice(&packet.data[plan.data.clone()]);
+        }
+        replica.synced += usize::from(steps.sync);
+        self.relay.packet_stored(steps.ticket, LocalOutcome::Stored);
+        Ok(true)
+    }
+
+    async fn run_commands(&mut self) -> io::Result<bool> {
+        while let Some(command) = self.relay.poll_command() {
+            match command {
+                RelayCommand::Finalize { len } => {
+                    let mut replicas = self.store.replicas.lock();
+                    let replica = replicas.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
+                    assert_eq!(replica.data.len() as u64, len);
+                    replica.finalized = true;
+                    self.relay.block_finalized(true);
+                }
+                RelayCommand::SendAck { mut ack, bytes_acked } => {
+                    if let Some(replica) = self.store.replicas.lock().get_mut(&self.id) {
+                        replica.acked = bytes_acked;
+                    }
+                    if ack.seqno >= 0 && std::mem::take(&mut self.store.faults.lock().wrong_seqno) {
+                        ack.seqno += 1000;
+                    }
+                    let mut out = BytesMut::new();
+                    ack_to_wire(&ack).encode(&mut out);
+                    self.upstream.write_all(&out).await?;
+                }
+                RelayCommand::Close { .. } => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn ack_from_wire(ack: &transfer::PipelineAck) -> PipelineAck {
+    PipelineAck {
+        seqno: ack.seqno,
+        replies: ack
+            .replies
+            .iter()
+            .filter_map(|reply| AckReply::from_flag(reply.to_flag()))
+            .collect(),
+        downstream_ack_nanos: 0,
+    }
+}
+
+fn ack_to_wire(ack: &PipelineAck) -> transfer::PipelineAck {
+    transfer::PipelineAck {
+        seqno: ack.seqno,
+        replies: ack
+            .replies
+            .iter()
+            .filter_map(|reply| ack::Reply::from_flag(reply.to_flag()))
+            .collect(),
+        downstream_ack_time_nanos: 0,
+    }
+}
+
+async fn read_block(stream: &mut TcpStream, buf: &mut BytesMut, op: ReadBlock, store: &Store) -> io::Result<()> {
+    const CHUNK: u64 = 512;
+    const PACKET: usize = 2048;
+    let id = op.header.block.block.id.to_wire();
+    let replica = store.replicas.lock().get(&id).cloned();
+    let Some(replica) = replica else {
+        answer(stream, &response::failure(proto::Status::Error, "no replica")).await?;
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    let checksum = Checksum::new(ChecksumType::Crc32c, CHUNK as u32)?;
+    let start = op.offset - op.offset % CHUNK;
+    answer(stream, &response::read_success(&checksum, start)).await?;
+    let end = (op.offset + op.len)
+        .next_multiple_of(CHUNK)
+        .min(replica.data.len() as u64);
+    let faults = *store.faults.lock();
+    let mut seqno = 0;
+    let mut offset = start;
+    for data in replica.data[start as usize..end as usize].chunks(PACKET) {
+        let mut checksums = vec![0; checksum.checksums_len(data.len())];
+        checksum.compute_into(data, &mut checksums);
+        let mut data = data.to_vec();
+        if faults.corrupt_reads {
+            data[0] ^= 1;
+        }
+        if faults.break_reads && seqno == 1 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        send(stream, seqno, offset, &checksums, &data).await?;
+        seqno += 1;
+        offset += data.len() as u64;
+    }
+    send(stream, seqno, end, &[], &[]).await?;
+    loop {
+        if let Some((status, used)) = response::decode_read_status(buf)? {
+            buf.advance(used);
+            assert_eq!(status, proto::Status::ChecksumOk);
+            *store.read_ok.lock() += 1;
+            return Ok(());
+        }
+        if stream.read_buf(buf).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+async fn send(stream: &mut TcpStream, seqno: i64, offset: u64, checksums: &[u8], data: &[u8]) -> io::Result<()> {
+    let header = transfer::PacketHeader {
+        offset_in_block: offset,
+        seqno,
+        last: data.is_empty(),
+        data_len: data.len() as u32,
+        sync_block: false,
+    };
+    let mut out = BytesMut::new();
+    header.append_to(checksums.len(), &mut out);
+    out.extend_from_slice(checksums);
+    out.extend_from_slice(data);
+    stream.write_all(&out).await
+}
