@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use prost::Message;
 use std::collections::BTreeMap;
 
-/// A step of a history; numbers choose among what exists.
+/// A step of a history.
 #[derive(Clone, Debug)]
 enum Step {
     Mkdirs(String, bool),
@@ -53,6 +53,26 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Image),
         1 => Just(Step::Retry),
     ]
+}
+
+impl Step {
+    /// The paths a step names, so that some can be moved to where something exists.
+    fn paths(&mut self) -> (bool, Vec<&mut String>) {
+        match self {
+            Self::Mkdirs(path, _) | Self::Create(path, _) | Self::Delete(path, _) | Self::Attributes(path, _) => {
+                (false, vec![path])
+            }
+            Self::Rename(from, to) | Self::Rename2(from, to, _) => (false, vec![from, to]),
+            Self::AddBlock(path, ..)
+            | Self::Complete(path, ..)
+            | Self::Append(path, _)
+            | Self::Abandon(path)
+            | Self::Release(path, _)
+            | Self::Report(path, _)
+            | Self::Pipeline(path) => (true, vec![path]),
+            Self::Reclaim | Self::Image | Self::Retry => (false, Vec::new()),
+        }
+    }
 }
 
 /// The tree as a client would draw it: path to "is a directory".
@@ -285,6 +305,27 @@ impl Run {
         }
     }
 
+    /// Lets most paths of a step be ones that exist, files where the step is about files.
+    fn aim(&self, step: &Step, aim: usize) -> Step {
+        let mut step = step.clone();
+        let (files_only, paths) = step.paths();
+        let existing: Vec<&String> = (self.model.0.iter())
+            .filter(|(_, is_directory)| !(files_only && **is_directory))
+            .map(|(path, _)| path)
+            .collect();
+        for (index, path) in paths.into_iter().enumerate() {
+            let aimed = if files_only {
+                aim % 8 != 0
+            } else {
+                (aim >> index) % 2 == 0
+            };
+            if aimed && !existing.is_empty() {
+                path.clone_from(existing[(aim >> 3) % existing.len()]);
+            }
+        }
+        step
+    }
+
     fn step(&mut self, step: &Step) {
         let Some(op) = self.op_of(step) else {
             return self.special(step);
@@ -360,9 +401,9 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
-    fn histories_follow_the_model_and_replay_alike(steps in proptest::collection::vec(step(), 1..80), frozen_at in 0usize..80) {
+    fn histories_follow_the_model_and_replay_alike(steps in proptest::collection::vec((step(), any::<u16>()), 1..80), frozen_at in 0usize..80) {
         let mut run = Run {
             world: World::new(),
             model: Model::default(),
@@ -370,7 +411,8 @@ proptest! {
             digest: OutcomeDigest::default(),
         };
         let mut frozen = None;
-        for (index, step) in steps.iter().enumerate() {
+        for (index, (step, aim)) in steps.iter().enumerate() {
+            let step = &run.aim(step, usize::from(*aim));
             if index == frozen_at {
                 frozen = Some((run.world.ns.snapshot(), dump(&run.world.ns)));
             }
