@@ -90,7 +90,7 @@ impl<H: Handle, T: Clone> Arena<H, T> {
         }
         let index = self.slots;
         assert!(index != NO_SLOT, "arena is full");
-        if index as usize % PAGE_SLOTS == 0 {
+        if (index as usize).is_multiple_of(PAGE_SLOTS) {
             self.pages.push(Arc::new(Vec::new()));
         }
         let page = Arc::make_mut(self.pages.last_mut().expect("a page was just made"));

@@ -5,7 +5,8 @@
 //! none older than [`RETRY_CACHE_EXPIRY_MS`] survives the next insertion.
 
 use crate::cow::{CowMap, CowQueue};
-use crate::outcome::OutcomeValue;
+use crate::outcome::{Appended, OutcomeValue};
+use crate::status::FileStatus;
 use hadron_types::{CallId, ClientId, TimeMs};
 
 /// Most entries; when full the oldest is dropped, whose client has had the longest time to hear its answer.
@@ -15,9 +16,43 @@ pub const RETRY_CACHE_EXPIRY_MS: u64 = 600_000;
 
 pub(crate) type RetryKey = (ClientId, CallId);
 
+/// The answers that at-most-once operations give, small.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Answer {
+    Done,
+    Bool(bool),
+    Created(Box<FileStatus>),
+    Appended(Box<Appended>),
+}
+
+impl Answer {
+    /// `None` for an answer that no at-most-once operation gives.
+    fn of(outcome: &OutcomeValue) -> Option<Self> {
+        Some(match outcome {
+            OutcomeValue::Done => Self::Done,
+            OutcomeValue::Bool(answer) => Self::Bool(*answer),
+            OutcomeValue::Created(status) => Self::Created(status.clone()),
+            OutcomeValue::Appended(appended) => Self::Appended(appended.clone()),
+            OutcomeValue::Allocated(_)
+            | OutcomeValue::Stamp(_)
+            | OutcomeValue::Lease(_)
+            | OutcomeValue::Reclaimed { .. } => return None,
+        })
+    }
+
+    fn outcome(&self) -> OutcomeValue {
+        match self {
+            Self::Done => OutcomeValue::Done,
+            Self::Bool(answer) => OutcomeValue::Bool(*answer),
+            Self::Created(status) => OutcomeValue::Created(status.clone()),
+            Self::Appended(appended) => OutcomeValue::Appended(appended.clone()),
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct RetryEntry {
-    pub(crate) outcome: OutcomeValue,
+    pub(crate) answer: Answer,
     pub(crate) expires: TimeMs,
 }
 
@@ -38,15 +73,16 @@ impl RetryCache {
     }
 
     /// The outcome recorded for `key`, unless it has expired at `now`.
-    pub(crate) fn get(&self, key: &RetryKey, now: TimeMs) -> Option<&OutcomeValue> {
+    pub(crate) fn get(&self, key: &RetryKey, now: TimeMs) -> Option<OutcomeValue> {
         let entry = self.entries.get(key)?;
-        (entry.expires > now).then_some(&entry.outcome)
+        (entry.expires > now).then(|| entry.answer.outcome())
     }
 
     /// Records an outcome and drops what is too old or too much.
-    pub(crate) fn insert(&mut self, key: RetryKey, outcome: OutcomeValue, now: TimeMs) {
+    pub(crate) fn insert(&mut self, key: RetryKey, outcome: &OutcomeValue, now: TimeMs) {
+        let Some(answer) = Answer::of(outcome) else { return };
         let expires = now.plus(RETRY_CACHE_EXPIRY_MS);
-        self.restore(key, RetryEntry { outcome, expires });
+        self.restore(key, RetryEntry { answer, expires });
         while let Some(&(oldest, expires)) = self.order.front() {
             if expires > now && self.order.len() <= RETRY_CACHE_MAX_ENTRIES {
                 break;
@@ -92,21 +128,21 @@ mod tests {
     #[test]
     fn entries_expire_by_command_time_and_are_bounded() {
         let mut cache = RetryCache::new();
-        cache.insert(key(1), OutcomeValue::Done, TimeMs(0));
+        cache.insert(key(1), &OutcomeValue::Done, TimeMs(0));
         assert_eq!(
             cache.get(&key(1), TimeMs(RETRY_CACHE_EXPIRY_MS - 1)),
-            Some(&OutcomeValue::Done)
+            Some(OutcomeValue::Done)
         );
         assert_eq!(cache.get(&key(1), TimeMs(RETRY_CACHE_EXPIRY_MS)), None);
-        cache.insert(key(1), OutcomeValue::Bool(false), TimeMs(RETRY_CACHE_EXPIRY_MS));
+        cache.insert(key(1), &OutcomeValue::Bool(false), TimeMs(RETRY_CACHE_EXPIRY_MS));
         assert_eq!(cache.len(), 1);
         assert_eq!(
             cache.get(&key(1), TimeMs(RETRY_CACHE_EXPIRY_MS + 1)),
-            Some(&OutcomeValue::Bool(false)),
+            Some(OutcomeValue::Bool(false)),
             "the older queue entry must not take the newer one along"
         );
         for number in 0..RETRY_CACHE_MAX_ENTRIES as i32 + 10 {
-            cache.insert(key(number + 10), OutcomeValue::Done, TimeMs(RETRY_CACHE_EXPIRY_MS));
+            cache.insert(key(number + 10), &OutcomeValue::Done, TimeMs(RETRY_CACHE_EXPIRY_MS));
         }
         assert_eq!(cache.len(), RETRY_CACHE_MAX_ENTRIES);
         assert_eq!(cache.iter().count(), RETRY_CACHE_MAX_ENTRIES);

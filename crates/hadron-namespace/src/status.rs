@@ -23,7 +23,7 @@ pub struct FileStatus {
     pub group: Arc<str>,
     /// Last change.
     pub mtime: TimeMs,
-    /// Last read; 0 for directories.
+    /// Last read; 0 for directories unless set.
     pub atime: TimeMs,
     /// Wanted replicas; 0 for directories.
     pub replication: u16,

@@ -9,8 +9,8 @@ use super::slice::{DecodedSlice, Records};
 use crate::arena::Handle;
 use crate::inode::{BlockState, Content, Directory, DirectoryHandle, Inode, InodeHandle};
 use crate::namespace::{Identity, Namespace};
-use crate::outcome::{Appended, OutcomeValue};
-use crate::retry::{RETRY_CACHE_MAX_ENTRIES, RetryEntry};
+use crate::outcome::Appended;
+use crate::retry::{Answer, RETRY_CACHE_MAX_ENTRIES, RetryEntry};
 use crate::status::FileStatus;
 use crate::strings::MAX_STRINGS;
 use hadron_types::{Block, BlockId, BlockPoolId, CallId, ClientId, FsPermission, GenerationStamp, InodeId, TimeMs};
@@ -236,11 +236,11 @@ fn add_retry_entry(namespace: &mut Namespace, record: RetryRecord) -> Result<(),
     if namespace.retry.len() >= RETRY_CACHE_MAX_ENTRIES {
         return inconsistent("too many retry entries".to_owned());
     }
-    let outcome = match record.outcome {
-        Some(RetryOutcome::Done(_)) | None => OutcomeValue::Done,
-        Some(RetryOutcome::Bool(answer)) => OutcomeValue::Bool(answer),
-        Some(RetryOutcome::Created(status)) => OutcomeValue::Created(Box::new(status_of(status))),
-        Some(RetryOutcome::Appended(appended)) => OutcomeValue::Appended(Box::new(Appended {
+    let answer = match record.outcome {
+        Some(RetryOutcome::Done(_)) | None => Answer::Done,
+        Some(RetryOutcome::Bool(answer)) => Answer::Bool(answer),
+        Some(RetryOutcome::Created(status)) => Answer::Created(Box::new(status_of(status))),
+        Some(RetryOutcome::Appended(appended)) => Answer::Appended(Box::new(Appended {
             last_block: appended.last_block.map(|block| (block.into(), appended.offset)),
             new_block: appended.new_block,
             status: status_of(appended.status),
@@ -248,7 +248,7 @@ fn add_retry_entry(namespace: &mut Namespace, record: RetryRecord) -> Result<(),
     };
     let expires = TimeMs(record.expires_ms);
     let key = (ClientId(client), CallId(record.call_id));
-    namespace.retry.restore(key, RetryEntry { outcome, expires });
+    namespace.retry.restore(key, RetryEntry { answer, expires });
     Ok(())
 }
 

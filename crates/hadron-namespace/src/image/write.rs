@@ -7,8 +7,7 @@ use super::records::{
 use super::slice::{SliceKind, encode_slice};
 use crate::inode::InodeHandle;
 use crate::namespace::Namespace;
-use crate::outcome::OutcomeValue;
-use crate::retry::{RetryEntry, RetryKey};
+use crate::retry::{Answer, RetryEntry, RetryKey};
 use crate::status::FileStatus;
 
 /// Inodes and blocks in a slice: about half a MiB.
@@ -148,17 +147,16 @@ fn inode_record(namespace: &Namespace, handle: InodeHandle) -> InodeRecord {
 }
 
 fn retry_record(((client, call), entry): (&RetryKey, &RetryEntry)) -> RetryRecord {
-    let outcome = match &entry.outcome {
-        OutcomeValue::Bool(answer) => RetryOutcome::Bool(*answer),
-        OutcomeValue::Created(status) => RetryOutcome::Created(status_record(status)),
-        OutcomeValue::Appended(appended) => RetryOutcome::Appended(AppendedRecord {
+    let outcome = match &entry.answer {
+        Answer::Done => RetryOutcome::Done(true),
+        Answer::Bool(answer) => RetryOutcome::Bool(*answer),
+        Answer::Created(status) => RetryOutcome::Created(status_record(status)),
+        Answer::Appended(appended) => RetryOutcome::Appended(AppendedRecord {
             status: status_record(&appended.status),
             last_block: appended.last_block.map(|(block, _)| block.into()),
             offset: appended.last_block.map_or(0, |(_, offset)| offset),
             new_block: appended.new_block,
         }),
-        // No other answer belongs to an at-most-once operation.
-        _ => RetryOutcome::Done(true),
     };
     RetryRecord {
         client_id: client.0.to_vec(),

@@ -124,7 +124,7 @@ impl Namespace {
     /// The recorded outcome of an at-most-once call that was applied before.
     pub fn replayed(&self, command: &Command) -> Option<OutcomeValue> {
         let key = retry_key(command)?;
-        self.retry.get(&key, command.time()).cloned()
+        self.retry.get(&key, command.time())
     }
 
     fn run(&mut self, command: &Command, rules_version: u32, effects: &mut Vec<Effect>) -> Outcome {
@@ -134,14 +134,23 @@ impl Namespace {
         let context = context_of(command);
         let op = command.op.as_ref().ok_or_else(unknown_command)?;
         let value = dispatch!(op, op => {
-            let plan = op.plan(self, context)?;
-            op.execute(plan, self, context, effects)
+            plan_and_execute(op, self, context, effects)?
         });
         if let Some(key) = retry_key(command) {
-            self.retry.insert(key, value.clone(), command.time());
+            self.retry.insert(key, &value, command.time());
         }
         Ok(value)
     }
+}
+
+fn plan_and_execute<O: Operation>(
+    op: &O,
+    namespace: &mut Namespace,
+    context: Context<'_>,
+    effects: &mut Vec<Effect>,
+) -> Outcome {
+    let plan = op.plan(namespace, context)?;
+    Ok(op.execute(plan, namespace, context, effects))
 }
 
 fn context_of(command: &Command) -> Context<'_> {

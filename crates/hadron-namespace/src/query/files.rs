@@ -71,11 +71,12 @@ impl Namespace {
                 state: record.state,
             };
             let settled = matches!(record.state, BlockState::Committed | BlockState::Complete);
-            let overlaps = if settled {
-                at < end && at + record.len() > offset
+            // From the block that holds `offset` on, up to the end of the range; a last block whose length is not
+            // known yet comes along if the range goes beyond what is before it.
+            let overlaps = if blocks.is_empty() {
+                at + record.len() > offset
             } else {
-                // Its true length is known to the DataNodes only: it is given if the range reaches its start.
-                at < end || at == offset
+                at < end
             };
             if overlaps {
                 blocks.push(block);

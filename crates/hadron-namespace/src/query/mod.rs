@@ -11,7 +11,6 @@ pub use summary::{CONTENT_SUMMARY_SLICE, ContentSummary, SummaryCursor};
 use crate::inode::{Content, InodeHandle};
 use crate::namespace::Namespace;
 use crate::status::FileStatus;
-use hadron_types::TimeMs;
 
 impl Namespace {
     /// The status of an inode, shown under `name`.
@@ -30,7 +29,7 @@ impl Namespace {
             owner: self.names.shared(inode.user()),
             group: self.names.shared(inode.group()),
             mtime: inode.mtime(),
-            atime: if directory.is_some() { TimeMs(0) } else { inode.atime() },
+            atime: inode.atime(),
             replication: inode.replication(),
             block_size: inode.block_size(),
             children: directory.map_or(0, |children| children.len() as u32),

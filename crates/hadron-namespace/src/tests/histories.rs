@@ -315,9 +315,9 @@ impl Run {
             .collect();
         for (index, path) in paths.into_iter().enumerate() {
             let aimed = if files_only {
-                aim % 8 != 0
+                !aim.is_multiple_of(8)
             } else {
-                (aim >> index) % 2 == 0
+                (aim >> index).is_multiple_of(2)
             };
             if aimed && !existing.is_empty() {
                 path.clone_from(existing[(aim >> 3) % existing.len()]);
