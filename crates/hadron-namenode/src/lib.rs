@@ -7,20 +7,20 @@
 
 pub mod audit;
 pub mod convert;
+mod datanode_monitors;
 mod datanode_protocol;
 mod effects;
 pub mod groups;
 mod ha_service;
-mod monitors;
 mod pages;
 pub mod settings;
 mod shared;
 pub mod state;
 mod waiters;
 
+pub use datanode_monitors::DatanodeMonitors;
 pub use datanode_protocol::{DatanodeProtocol, DatanodeSettings};
 pub use ha_service::HaService;
-pub use monitors::Monitors;
 pub use pages::NameNodePages;
 pub use settings::Settings;
 pub use shared::Shared;

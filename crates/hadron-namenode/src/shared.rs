@@ -29,11 +29,6 @@ impl Shared {
         Caller::superuser(&self.settings.owner)
     }
 
-    /// Number of the last transaction, at least 1; DataNodes believe the NameNode with the highest.
-    pub fn last_txid(&self) -> u64 {
-        1
-    }
-
     /// Makes `command` durable, applies it and gives its outcome. Dropping the future forgets the answer only.
     pub async fn propose(&self, command: Command) -> Outcome {
         let (outcome, events) = {

@@ -28,6 +28,8 @@ use hadron_proto::{Required, decode_checked, protocol};
 use hadron_types::{DatanodeUuid, ErrorKind, HadoopError, HadoopResult};
 use std::sync::Arc;
 
+/// A claim to be active must carry a number above the last one believed, which is -1 at first.
+const FIRST_TXID: u64 = 1;
 /// `errorReport` codes.
 const NOTIFY: u32 = 0;
 const FATAL_DISK_ERROR: u32 = 3;
@@ -129,7 +131,7 @@ impl Core {
     fn ha_status(&self) -> NnhaStatusHeartbeatProto {
         NnhaStatusHeartbeatProto {
             state: hadron_proto::hdfs::nnha_status_heartbeat_proto::State::Active as i32,
-            txid: self.shared.last_txid(),
+            txid: FIRST_TXID,
         }
     }
 

@@ -21,11 +21,11 @@ const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The running monitors; they end when this is dropped.
 #[derive(Debug)]
-pub struct Monitors {
+pub struct DatanodeMonitors {
     _tasks: JoinSet<()>,
 }
 
-impl Monitors {
+impl DatanodeMonitors {
     /// Starts both. `redundancy_interval`: `dfs.namenode.redundancy.interval.seconds`. Needs a tokio runtime.
     pub fn start(shared: &Arc<Shared>, redundancy_interval: Duration) -> Self {
         let mut tasks = JoinSet::new();
