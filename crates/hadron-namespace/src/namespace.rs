@@ -348,9 +348,7 @@ impl Namespace {
 
     /// Bytes of all blocks, those of a block under construction included as far as known.
     pub(crate) fn file_len(&self, file: InodeHandle) -> u64 {
-        // Clients say how long blocks are: the sum must not overflow, whatever they say.
-        self.blocks_of(file)
-            .fold(0, |len: u64, block| len.saturating_add(self.block(block).len()))
+        self.blocks_of(file).map(|block| self.block(block).len()).sum()
     }
 
     /// Appends a block record to a file.

@@ -121,6 +121,10 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchKind {
     /// Metadata calls over raw RPC connections.
     Nn(crate::bench::nn::NnArgs),
+    /// Throughput of large files.
+    Io(crate::bench::io::IoArgs),
+    /// Small files, written and read.
+    Small(crate::bench::small::SmallArgs),
 }
 
 impl Command {
@@ -143,6 +147,8 @@ impl Command {
             Self::Bench(bench) => {
                 match bench.kind {
                     BenchKind::Nn(args) => crate::bench::nn::run(&args)?,
+                    BenchKind::Io(args) => crate::bench::io::run(&args)?,
+                    BenchKind::Small(args) => crate::bench::small::run(&args)?,
                 }
                 Ok(ExitCode::SUCCESS)
             }

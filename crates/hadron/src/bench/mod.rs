@@ -3,8 +3,10 @@
 //! What it does not do: compare or judge; `cargo xtask bench` does, by running this against both.
 
 mod figures;
+pub(crate) mod io;
 mod memory;
 pub(crate) mod nn;
+pub(crate) mod small;
 
 use anyhow::{Result, bail};
 use hadron_env::config::Configuration;

@@ -144,7 +144,8 @@ async fn measure(
     let next = Arc::new(AtomicU64::new(0));
     let barrier = Arc::new(Barrier::new(connections.len() + 1));
     let mut workers = JoinSet::new();
-    for connection in connections.iter().cloned() {
+    for connection in &connections {
+        let connection = connection.clone();
         let (bench, next, barrier) = (Arc::clone(&bench), Arc::clone(&next), Arc::clone(&barrier));
         workers.spawn(async move {
             barrier.wait().await;

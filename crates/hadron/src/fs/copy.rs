@@ -2,7 +2,8 @@
 //!
 //! Data goes to `NAME._COPYING_` first and is renamed when complete, so that a reader never meets half a file and a
 //! broken copy leaves nothing under the wanted name. Names below the source become names below the destination only
-//! when they are plain names: an entry called `..`, or one with a slash inside, is refused.
+//! when they are plain names: an entry called `..`, or one with a slash inside, is refused. `-l` (a hint to keep new
+//! files in memory first) is taken and does nothing.
 
 use std::io::{self, Read};
 
@@ -38,7 +39,6 @@ struct Transfer {
     overwrite: bool,
     preserve: bool,
     direct: bool,
-    lazy_persist: bool,
 }
 
 impl Transfer {
@@ -50,7 +50,6 @@ impl Transfer {
                 .iter()
                 .any(|name| options.has(name)),
             direct: options.has("d"),
-            lazy_persist: options.has("l"),
         }
     }
 }
@@ -90,7 +89,7 @@ fn put_input(shell: &mut Shell<'_>, transfer: &Transfer, target: &Item) -> Resul
     };
     refuse_existing(transfer, &target)?;
     let temporary = temporary(transfer, &target);
-    let mut sink = temporary.store.create(&temporary.path, create_options(transfer))?;
+    let mut sink = temporary.store.create(&temporary.path, REPLACE)?;
     io::copy(shell.input, &mut sink)?;
     sink.close()?;
     settle(transfer, &temporary, &target)?;
@@ -262,18 +261,13 @@ fn temporary(transfer: &Transfer, place: &Item) -> Item {
     }
 }
 
-fn create_options(transfer: &Transfer) -> CreateOptions {
-    CreateOptions {
-        overwrite: true,
-        lazy_persist: transfer.lazy_persist,
-    }
-}
+const REPLACE: CreateOptions = CreateOptions { overwrite: true };
 
 fn file(shell: &mut Shell<'_>, transfer: &Transfer, source: &Item, place: &Item) -> Result<(), Stop> {
     refuse_existing(transfer, place)?;
     let mut content = source.store.open(&source.path, 0)?;
     let temporary = temporary(transfer, place);
-    let mut sink = temporary.store.create(&temporary.path, create_options(transfer))?;
+    let mut sink = temporary.store.create(&temporary.path, REPLACE)?;
     let bar = progress(shell, source);
     let copied = copy(&mut content, sink.as_mut(), bar.as_ref());
     if let Some(bar) = &bar {

@@ -60,7 +60,7 @@ impl FileSink for LocalSink {
 
 impl Store for LocalStore {
     fn address(&self) -> &str {
-        "file:"
+        "file://"
     }
 
     fn working_directory(&self) -> String {

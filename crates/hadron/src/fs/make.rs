@@ -59,13 +59,7 @@ fn touch(item: &Item) -> Result<(), Stop> {
         None => {}
     }
     item.store
-        .create(
-            &item.path,
-            CreateOptions {
-                overwrite: true,
-                ..CreateOptions::default()
-            },
-        )?
+        .create(&item.path, CreateOptions { overwrite: true })?
         .close()?;
     Ok(())
 }

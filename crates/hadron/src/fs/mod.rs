@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 
 pub(crate) use shell::Opener;
-pub(crate) use store::{FsError, FsResult, Store};
+pub(crate) use store::{CreateOptions, FileSink, FsError, FsResult, Room, Status, Store, Summary};
 
 use shell::{Shell, Stop};
 

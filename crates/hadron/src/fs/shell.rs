@@ -256,7 +256,7 @@ impl<'a> Shell<'a> {
 fn found_text(store: &Rc<dyn Store>, text: &str, path: &str) -> String {
     let (scheme, _, spelled) = split_address(text);
     if scheme == Some("file") {
-        return format!("file:{path}");
+        return format!("file://{path}");
     }
     if scheme.is_some() {
         return super::item::address_of(store.as_ref(), path);

@@ -127,7 +127,7 @@ pub(crate) trait FileSink: Write {
 
 /// A file system.
 pub(crate) trait Store {
-    /// Scheme and authority, such as `hdfs://host:8020`; `file:` for local files.
+    /// Scheme and authority, such as `hdfs://host:8020`; `file://` for local files.
     fn address(&self) -> &str;
     /// Where relative paths start.
     fn working_directory(&self) -> String;
@@ -166,7 +166,4 @@ pub(crate) trait Store {
 pub(crate) struct CreateOptions {
     /// Replaces what is there.
     pub(crate) overwrite: bool,
-    /// Keeps it in memory at first (`-l`).
-    #[allow(dead_code, reason = "the HDFS store reads it")]
-    pub(crate) lazy_persist: bool,
 }

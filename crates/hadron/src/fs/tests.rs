@@ -50,7 +50,7 @@ fn directories() {
         "-mkdir {d}/x/y",
         1,
         "",
-        "mkdir: `file:{d}/x': No such file or directory\n",
+        "mkdir: `file://{d}/x': No such file or directory\n",
     );
     check(
         dir,
@@ -151,7 +151,7 @@ fn contents() {
         "-put {d}/small {d}/x/y",
         1,
         "",
-        "put: `{d}/x/y': No such file or directory: `file:{d}/x/y'\n",
+        "put: `{d}/x/y': No such file or directory: `file://{d}/x/y'\n",
     );
     assert!(!dir.join("b/one._COPYING_").exists());
 }
