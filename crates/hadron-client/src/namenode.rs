@@ -2,7 +2,8 @@
 //!
 //! One connection carries all calls of a client. A call keeps its id over every retry, so that the server's retry cache
 //! answers a repeated one from memory: at most once.
-//! What it does not do: fail over between NameNodes (the first address that connects serves).
+//! With several addresses (a nameservice), a NameNode that is standby or gone is left for the next one.
+//! What it does not do: hedge calls, read from observers.
 //! Invariant: no lock is held while a call waits.
 
 use crate::error::{FsError, Result};
@@ -14,6 +15,7 @@ use hadron_proto::protocol::CLIENT_PROTOCOL;
 use hadron_types::ErrorKind;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// First wait before a call is repeated; doubles up to [`MAX_RETRY_DELAY`].
@@ -25,6 +27,8 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct NameNode {
     addrs: Vec<SocketAddr>,
+    /// Index of the address that is tried first.
+    preferred: AtomicUsize,
     options: RpcClientOptions,
     connect_retries: usize,
     connect_retry_interval: Duration,
@@ -40,6 +44,7 @@ impl NameNode {
         options.connect_timeout = settings.connect_timeout;
         Self {
             addrs,
+            preferred: AtomicUsize::new(0),
             options,
             connect_retries: settings.connect_retries,
             connect_retry_interval: settings.connect_retry_interval,
@@ -64,9 +69,11 @@ impl NameNode {
         let mut tries = 0;
         loop {
             let mut last = None;
-            for addr in &self.addrs {
-                match RpcClient::connect(*addr, self.options.clone()).await {
+            let preferred = self.preferred.load(Ordering::Relaxed);
+            for index in (0..self.addrs.len()).map(|offset| (preferred + offset) % self.addrs.len()) {
+                match RpcClient::connect(self.addrs[index], self.options.clone()).await {
                     Ok(client) => {
+                        self.preferred.store(index, Ordering::Relaxed);
                         *self.current.lock() = Some(client.clone());
                         return Ok(client);
                     }
@@ -86,7 +93,17 @@ impl NameNode {
         }
     }
 
-    /// Calls `method`, repeating it on a new connection when the old one broke and on `RetriableException`.
+    /// Leaves the NameNode behind `client` for the next one, unless another call did so already.
+    fn fail_over(&self, client: &RpcClient) {
+        let mut current = self.current.lock();
+        if current.as_ref().is_some_and(|current| current.addr() == client.addr()) {
+            *current = None;
+            self.preferred.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Calls `method`, repeating it on a new connection when the old one broke, on `RetriableException`, and at the next
+    /// NameNode on `StandbyException`.
     async fn call<Q: prost::Message, R: prost::Message + Default>(
         &self,
         method: &'static str,
@@ -102,7 +119,14 @@ impl NameNode {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            let later = matches!(&error, RpcError::Remote(remote) if remote.kind == ErrorKind::Retriable);
+            let later = match error.remote().map(|remote| remote.kind) {
+                Some(ErrorKind::Retriable) => true,
+                Some(ErrorKind::Standby) if self.addrs.len() > 1 => {
+                    self.fail_over(&client);
+                    true
+                }
+                _ => false,
+            };
             if retries >= self.call_retries || !(later || error.is_connection_failure()) {
                 return Err(FsError::from(error));
             }

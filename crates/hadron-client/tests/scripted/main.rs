@@ -449,6 +449,32 @@ async fn without_a_good_replica_reading_fails_in_time() {
 }
 
 #[tokio::test]
+async fn a_standby_is_left_for_the_active() {
+    let (first, second) = (Cluster::start(1).await, Cluster::start(1).await);
+    let mut conf = Configuration::new();
+    conf.set("dfs.nameservices", "ns").set("dfs.ha.namenodes.ns", "a,b");
+    for (id, cluster) in [("a", &first), ("b", &second)] {
+        let addr = cluster.namenode.url().trim_start_matches("hdfs://").to_owned();
+        conf.set(format!("dfs.namenode.rpc-address.ns.{id}"), addr);
+    }
+    let standby = HadoopError::new(
+        ErrorKind::Standby,
+        "Operation category READ is not supported in state standby",
+    );
+    first.namenode.script("getFileInfo", [standby]);
+    let fs = HadronFs::connect_as(&conf, Some("hdfs://ns"), "alice").await.unwrap();
+    assert_eq!(fs.status(&path("/f")).await.unwrap(), None);
+    assert_eq!(fs.status(&path("/f")).await.unwrap(), None);
+    assert_eq!(
+        (
+            first.namenode.count("getFileInfo"),
+            second.namenode.count("getFileInfo")
+        ),
+        (1, 2)
+    );
+}
+
+#[tokio::test]
 async fn modes_lose_the_umask() {
     let cluster = Cluster::start(1).await;
     cluster.put("/f", b"").await;
