@@ -32,6 +32,26 @@ pub(crate) struct Cluster {
     live: Vec<NodeIndex>,
     racks: BTreeMap<Arc<str>, Vec<NodeIndex>>,
     ever_multi_rack: bool,
+    /// Transfer threads of live nodes in service, and how many such nodes there are.
+    load: Load,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    xceivers: u64,
+    nodes: u64,
+}
+
+impl Load {
+    fn of(node: &Datanode) -> Self {
+        match node.alive && node.admin == AdminState::Normal {
+            true => Self {
+                xceivers: u64::from(node.stats.xceivers),
+                nodes: 1,
+            },
+            false => Self::default(),
+        }
+    }
 }
 
 impl Cluster {
@@ -140,11 +160,12 @@ impl Cluster {
 
     /// Moves the node in or out of the live set and its rack.
     pub(crate) fn set_alive(&mut self, index: NodeIndex, alive: bool) {
-        let node = self.node_mut(index);
-        if std::mem::replace(&mut node.alive, alive) == alive {
+        let node = self.node(index);
+        if node.alive == alive {
             return;
         }
         let rack = node.rack.clone();
+        self.change(index, |node| node.alive = alive);
         if alive {
             self.live.push(index);
             self.racks.entry(rack).or_default().push(index);
@@ -259,12 +280,17 @@ impl Cluster {
 
     /// Mean transfer threads of live nodes in service.
     pub(crate) fn average_load(&self) -> f64 {
-        let in_service = || {
-            let nodes = self.live.iter().map(|&index| self.node(index));
-            nodes.filter(|node| node.admin == AdminState::Normal)
-        };
-        let total: u64 = in_service().map(|node| u64::from(node.stats.xceivers)).sum();
-        total as f64 / in_service().count().max(1) as f64
+        self.load.xceivers as f64 / self.load.nodes.max(1) as f64
+    }
+
+    /// Changes figures or administrative state of a node, keeping the sums over all nodes right.
+    pub(crate) fn change(&mut self, index: NodeIndex, change: impl FnOnce(&mut Datanode)) {
+        let node = self.node_mut(index);
+        let before = Load::of(node);
+        change(node);
+        let after = Load::of(node);
+        self.load.xceivers = self.load.xceivers - before.xceivers + after.xceivers;
+        self.load.nodes = self.load.nodes - before.nodes + after.nodes;
     }
 
     fn unlist_address(&mut self, index: NodeIndex) {

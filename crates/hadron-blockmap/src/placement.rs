@@ -127,9 +127,12 @@ pub(crate) fn choose(request: &PlacementRequest, around: &Surroundings<'_>, rng:
 impl Surroundings<'_> {
     /// Stale nodes are avoided if asked for, unless too many are stale.
     fn avoids_stale(&self) -> bool {
+        if !self.settings.avoid_write_stale {
+            return false;
+        }
         let live = self.cluster.live();
         let stale = live.iter().filter(|&&index| self.is_stale(index)).count();
-        self.settings.avoid_write_stale && stale as f64 <= self.settings.write_stale_ratio * live.len() as f64
+        stale as f64 <= self.settings.write_stale_ratio * live.len() as f64
     }
     fn is_stale(&self, index: NodeIndex) -> bool {
         let node = self.cluster.node(index);

@@ -181,7 +181,7 @@ impl BlockMap {
         let Some(index) = self.cluster.find(node) else {
             return false;
         };
-        self.cluster.node_mut(index).admin = admin;
+        self.cluster.change(index, |node| node.admin = admin);
         true
     }
 
@@ -275,18 +275,22 @@ impl BlockMap {
                 .filter(|report| report.storage.state != StorageState::Failed);
             usable.map(figure).fold(0u64, u64::saturating_add)
         };
-        let stats = &mut self.cluster.node_mut(index).stats;
-        stats.capacity = sum(|report| report.capacity);
-        stats.dfs_used = sum(|report| report.dfs_used);
-        stats.non_dfs_used = sum(|report| report.non_dfs_used);
-        stats.remaining = sum(|report| report.remaining);
-        stats.block_pool_used = sum(|report| report.block_pool_used);
-        stats.cache_capacity = beat.cache_capacity;
-        stats.cache_used = beat.cache_used;
-        stats.xceivers = beat.xceivers;
-        stats.xmits = beat.xmits;
-        stats.failed_volumes = beat.failed_volumes;
-        stats.last_update = now;
+        self.cluster.change(index, |node| {
+            node.stats = NodeStats {
+                capacity: sum(|report| report.capacity),
+                dfs_used: sum(|report| report.dfs_used),
+                non_dfs_used: sum(|report| report.non_dfs_used),
+                remaining: sum(|report| report.remaining),
+                block_pool_used: sum(|report| report.block_pool_used),
+                cache_capacity: beat.cache_capacity,
+                cache_used: beat.cache_used,
+                xceivers: beat.xceivers,
+                xmits: beat.xmits,
+                failed_volumes: beat.failed_volumes,
+                last_update: now,
+                ..node.stats
+            };
+        });
     }
 
     /// Takes an order to delete a surplus replica back, if the replicas that made it surplus have died since and are
