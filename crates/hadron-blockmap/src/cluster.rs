@@ -9,10 +9,10 @@ use crate::node::{
 };
 use crate::paged::PagedList;
 use crate::replicas::MAX_STORAGES;
+use core::net::IpAddr;
 use hadron_types::{DatanodeUuid, TimeMs};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Most DataNodes known at a time.

@@ -6,9 +6,9 @@
 use crate::command::TransferTask;
 use crate::invalidate::Invalidations;
 use crate::paged::PagedList;
+use core::net::IpAddr;
 use hadron_types::{DatanodeUuid, StorageId, StorageType, TimeMs};
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The rack of every host for which no mapping says otherwise.

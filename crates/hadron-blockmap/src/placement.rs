@@ -7,9 +7,9 @@
 use crate::cluster::Cluster;
 use crate::node::{AdminState, DatanodeInfo, NodeIndex, StorageIndex};
 use crate::settings::Settings;
+use core::net::IpAddr;
 use hadron_types::{DatanodeUuid, HadoopError, StorageId, StorageType, TimeMs};
 use hashbrown::HashSet;
-use std::net::IpAddr;
 
 /// What is wanted.
 #[derive(Clone, Debug, Default)]

@@ -1,8 +1,8 @@
 //! Locations of a block as a reader gets them.
 
 use crate::node::{AdminState, DatanodeInfo};
+use core::net::IpAddr;
 use hadron_types::{StorageId, StorageType};
-use std::net::IpAddr;
 
 /// One replica of a block.
 #[derive(Clone, PartialEq, Debug)]

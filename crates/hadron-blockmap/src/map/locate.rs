@@ -7,8 +7,8 @@ use crate::placement::{self, Chosen, PlacementError, PlacementRequest, Surroundi
 use crate::reader::{Located, ReplicaLocation, sort_for_reader};
 use crate::replicas::ReplicaFlags;
 use crate::stats::{BlockStats, ClusterStats, MemoryUsage};
+use core::net::IpAddr;
 use hadron_types::{BlockId, DatanodeUuid, TimeMs};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 impl BlockMap {

@@ -12,9 +12,9 @@ use crate::command::{DatanodeCommand, TransferTask};
 use crate::node::{DatanodeId, StorageDescription, StorageReport, StorageState};
 use crate::placement::PlacementRequest;
 use crate::source::{BlockSource, BlockState, StoredBlock};
+use core::net::{IpAddr, Ipv4Addr};
 use hadron_types::{DatanodeUuid, GenerationStamp, InodeId, ReplicaState, StorageId, StorageType};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 
 pub(super) const GIB: u64 = 1 << 30;
 
