@@ -1,7 +1,8 @@
 //! Random histories of a log and its disk against a simple model.
 
 use hadron_env::disk::Fault;
-use hadron_journal::CommandLog;
+use hadron_env::{Disk, Open};
+use hadron_journal::{CommandLog, OpenError};
 use proptest::prelude::*;
 
 use crate::support::{Fixture, assert_history};
@@ -99,11 +100,42 @@ fn play(dirs: usize, events: &[Event]) {
     }
 }
 
+/// Writes `bytes` over a file of a closed log, opens it, and accepts a clear error or the whole history.
+fn overwrite(image: bool, which: usize, offset: u64, bytes: &[u8]) {
+    let fixture = Fixture::new(1);
+    let running = fixture.open();
+    running.add_all(0..20).unwrap();
+    running.log.checkpoint().wait().unwrap();
+    running.add_all(20..30).unwrap();
+    running.close();
+    let files = if image { fixture.images(0) } else { fixture.segments(0) };
+    let path = &files[which % files.len()];
+    let file = fixture.disk.open(path, Open::WRITE).unwrap();
+    let len = file.len().unwrap();
+    file.write_all_at(bytes, offset % len).unwrap();
+    drop(file);
+    match fixture.try_open() {
+        Ok(running) => assert_history(&running.numbers(), 30, 30, "opened in spite of the damage"),
+        Err(OpenError::Damaged { .. } | OpenError::Diverged { .. }) => {}
+        Err(other) => panic!("{other}"),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_answered_is_ever_lost(dirs in 1..3_usize, events in prop::collection::vec(event(), 1..25)) {
         play(dirs, &events);
+    }
+
+    #[test]
+    fn random_damage_is_an_error_or_harmless(
+        image in any::<bool>(),
+        which in any::<usize>(),
+        offset in any::<u64>(),
+        bytes in prop::collection::vec(any::<u8>(), 1..600),
+    ) {
+        overwrite(image, which, offset, &bytes);
     }
 }
