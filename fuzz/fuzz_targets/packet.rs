@@ -19,7 +19,10 @@ fuzz_target!(|input: (u8, u16, &[u8])| {
                     let mut out = Vec::new();
                     packet.header.append_to(packet.checksums.len(), &mut out);
                     let prefix = PacketPrefix::decode(*out.first_chunk::<PREFIX_LEN>().expect("a prefix"));
-                    assert_eq!(prefix.expect("good").payload_len, packet.checksums.len() + packet.data.len());
+                    assert_eq!(
+                        prefix.expect("good").payload_len,
+                        packet.checksums.len() + packet.data.len()
+                    );
                     assert_eq!(PacketHeader::decode(&out[PREFIX_LEN..]), Ok(packet.header));
                 }
                 Ok(None) => break,

@@ -25,6 +25,10 @@ fn check<M: Message + Default + Required>(bytes: &[u8]) {
     if let Ok(message) = decode_checked::<M>(Bytes::copy_from_slice(bytes)) {
         assert!(complete, "nothing is decoded unchecked");
         let again = message.encode_to_vec();
-        assert_eq!(check_required(M::SHAPE, &again), Ok(()), "a complete message stays complete");
+        assert_eq!(
+            check_required(M::SHAPE, &again),
+            Ok(()),
+            "a complete message stays complete"
+        );
     }
 }

@@ -7,6 +7,8 @@
 
 pub mod audit;
 pub mod convert;
+mod datanode_monitors;
+mod datanode_protocol;
 mod effects;
 pub mod groups;
 mod ha_service;
@@ -16,6 +18,8 @@ mod shared;
 pub mod state;
 mod waiters;
 
+pub use datanode_monitors::DatanodeMonitors;
+pub use datanode_protocol::{DatanodeProtocol, DatanodeSettings};
 pub use ha_service::HaService;
 pub use pages::NameNodePages;
 pub use settings::Settings;

@@ -130,9 +130,18 @@ impl<H: Handle, T: Clone> Arena<H, T> {
 
     /// Live slots in slot order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (H, &T)> {
-        self.pages.iter().enumerate().flat_map(|(page, slots)| {
-            slots.iter().enumerate().filter_map(move |(slot, value)| match value {
-                Slot::Used(value) => Some((H::from_index(((page << PAGE_SHIFT) + slot) as u32), value)),
+        self.iter_from(0)
+    }
+
+    /// Live slots from slot `first` on.
+    pub(crate) fn iter_from(&self, first: u32) -> impl Iterator<Item = (H, &T)> {
+        let first = first as usize;
+        let pages = self.pages.iter().enumerate().skip(first >> PAGE_SHIFT);
+        pages.flat_map(move |(page, slots)| {
+            let base = page << PAGE_SHIFT;
+            let slots = slots.iter().enumerate().skip(first.saturating_sub(base));
+            slots.filter_map(move |(slot, value)| match value {
+                Slot::Used(value) => Some((H::from_index((base + slot) as u32), value)),
                 Slot::Free { .. } => None,
             })
         })

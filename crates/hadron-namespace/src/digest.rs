@@ -22,6 +22,13 @@ impl OutcomeDigest {
     }
 }
 
+/// Appends the canonical bytes of an outcome to `buffer`, for logs that roll a digest of their own.
+pub fn write_outcome_bytes(outcome: &Outcome, buffer: &mut Vec<u8>) {
+    let mut bytes = Canonical(std::mem::take(buffer));
+    bytes.outcome(outcome);
+    *buffer = bytes.0;
+}
+
 /// Bytes of an outcome: a tag, then fields in little endian, texts with their lengths.
 struct Canonical(Vec<u8>);
 

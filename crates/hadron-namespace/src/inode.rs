@@ -28,6 +28,8 @@ handle!(
 const LOW_48: u64 = (1 << 48) - 1;
 /// Largest replication an inode can hold.
 pub(crate) const MAX_REPLICATION: u16 = (1 << 12) - 1;
+/// Largest preferred block size an inode can hold.
+pub(crate) const MAX_BLOCK_SIZE: u64 = LOW_48;
 const OPEN_BIT: u64 = 1 << 60;
 
 /// What an inode is, and where its contents are.

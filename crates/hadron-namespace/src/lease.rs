@@ -7,6 +7,7 @@
 //! Invariants: a holder is listed exactly while it owns a file; every file has one holder; the order by time has each
 //! holder once, with its present time. Limits: nothing here grows beyond the open files of the namespace.
 
+use crate::outcome::Effect;
 use hadron_types::{InodeId, TimeMs};
 use hashbrown::HashMap;
 use std::collections::BTreeSet;
@@ -42,6 +43,17 @@ impl LeaseManager {
     /// No leases.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Follows what a command did to leases; call it with the effects of every applied command.
+    pub fn follow(&mut self, effects: &[Effect], now: TimeMs) {
+        for effect in effects {
+            match effect {
+                Effect::LeaseGranted { file, holder } => self.grant(*file, holder, now),
+                Effect::LeaseReleased { file } => self.release(*file),
+                _ => {}
+            }
+        }
     }
 
     /// Gives `file` to `holder`, taking it from whoever has it, and renews the holder's lease.
@@ -159,6 +171,20 @@ mod tests {
         leases.release(InodeId(3));
         assert_eq!(leases.lease("b"), None);
         assert_eq!(leases.lease("a").map(|lease| lease.files.len()), Some(9_999));
+    }
+
+    #[test]
+    fn effects_are_followed() {
+        let mut leases = LeaseManager::new();
+        let (file, a, b) = (InodeId(1), holder("a"), holder("b"));
+        let granted = |holder: &Arc<str>| Effect::LeaseGranted {
+            file,
+            holder: Arc::clone(holder),
+        };
+        leases.follow(&[granted(&a), Effect::ReclaimNeeded, granted(&b)], TimeMs(1));
+        assert_eq!((leases.holder_of(file), leases.holder_count()), (Some(&b), 1));
+        leases.follow(&[Effect::LeaseReleased { file }], TimeMs(2));
+        assert_eq!((leases.file_count(), leases.holder_count()), (0, 0));
     }
 
     /// covers: LM-10, LM-13

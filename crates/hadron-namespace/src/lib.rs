@@ -31,7 +31,7 @@ mod status;
 mod strings;
 
 pub use command::{Caller, Command, Limits, Op, RULES_VERSION};
-pub use digest::OutcomeDigest;
+pub use digest::{OutcomeDigest, write_outcome_bytes};
 pub use inode::BlockState;
 pub use lease::{
     EXPIRED_LEASES_PER_SLICE, LEASE_HARD_LIMIT_MS, LEASE_SOFT_LIMIT_MS, Lease, LeaseManager, NAMENODE_LEASE_HOLDER,

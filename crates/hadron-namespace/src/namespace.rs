@@ -348,7 +348,9 @@ impl Namespace {
 
     /// Bytes of all blocks, those of a block under construction included as far as known.
     pub(crate) fn file_len(&self, file: InodeHandle) -> u64 {
-        self.blocks_of(file).map(|block| self.block(block).len()).sum()
+        // Clients say how long blocks are: the sum must not overflow, whatever they say.
+        self.blocks_of(file)
+            .fold(0, |len: u64, block| len.saturating_add(self.block(block).len()))
     }
 
     /// Appends a block record to a file.

@@ -2,6 +2,7 @@
 //!
 //! After every step: no acked byte is missing on any node of the pipeline, checksums on "disk" are those of the bytes,
 //! `acked <= on disk <= received`. At the end of each block: every node of the pipeline holds exactly the bytes written.
+#![allow(clippy::unwrap_used)]
 
 use hadron_pipeline::packet::{PacketHeader, PipelineAck, Stage};
 use hadron_pipeline::recovery::{Recovery, RecoveryCommand, RecoveryConfig, RecoveryRequest, ReplacePolicy};

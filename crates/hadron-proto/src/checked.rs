@@ -3,7 +3,8 @@
 //! [`check_required`] walks the encoded bytes with a [`Shape`], the table `build.rs` made of the descriptors, before prost
 //! allocates anything: a frame full of empty sub-messages is refused without building them. It allocates for the error
 //! text only, of which at most [`MAX_MISSING_REPORTED`] names are kept.
-//! A required enum whose number is unknown counts as absent, as in Java, where it lands among the unknown fields.
+//! A required enum whose number is unknown counts as absent, as in Java, where it lands among the unknown fields. Of
+//! several numbers the last counts, since prost keeps it.
 
 use bytes::Bytes;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -143,6 +144,7 @@ fn is_plainly_complete(shape: &'static Shape, mut rest: &[u8], depth: usize) -> 
             }
             (WireType::Varint, _, Some(values)) => {
                 if !values.contains(&(decode_varint(&mut rest)? as i32)) {
+                    present &= !(1 << at);
                     continue;
                 }
             }
@@ -231,7 +233,7 @@ fn meet<'a>(shape: &'static Shape, mut rest: &'a [u8], depth: usize, met: &mut [
                     met.body = Some(Cow::Borrowed(part));
                 }
             }
-            (WireType::Varint, _, Some(values)) => met.present |= values.contains(&(decode_varint(&mut rest)? as i32)),
+            (WireType::Varint, _, Some(values)) => met.present = values.contains(&(decode_varint(&mut rest)? as i32)),
             _ => {
                 met.present = true;
                 skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
@@ -335,7 +337,11 @@ mod tests {
             missing::<SetSafeModeRequestProto>(&[8, 99]),
             "Message missing required fields: action"
         );
-        assert_eq!(missing::<SetSafeModeRequestProto>(&[8, 3]), "complete");
+        assert_eq!(
+            missing::<SetSafeModeRequestProto>(&[8, 3, 8, 99]),
+            "Message missing required fields: action"
+        );
+        assert_eq!(missing::<SetSafeModeRequestProto>(&[8, 99, 8, 3]), "complete");
         assert_eq!(missing::<RpcSaslProto>(&[16, 1]), "complete");
     }
 

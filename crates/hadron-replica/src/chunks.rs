@@ -4,21 +4,28 @@
 //! Byte map: docs/formats/datanode-disk.md.
 
 use hadron_types::ChecksumType;
+use hadron_wire::transfer::checksum::Checksum;
+use hadron_wire::transfer::meta;
 
 /// Bytes of the meta file's header.
-pub const META_HEADER_LEN: u64 = 7;
-/// The only version of meta files.
-pub const META_VERSION: u16 = 1;
-/// Largest chunk believed; Hadoop clamps larger ones, we refuse them when a replica is created.
-pub const MAX_BYTES_PER_CHECKSUM: u32 = 10 * 1024 * 1024;
+pub const META_HEADER_LEN: u64 = meta::META_HEADER_LEN as u64;
 
 /// Kind of checksum and how many bytes each covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChunkFormat {
     /// The polynomial.
     pub kind: ChecksumType,
-    /// Bytes per chunk, 1..=[`MAX_BYTES_PER_CHECKSUM`].
+    /// Bytes per chunk, 1..=[`hadron_wire::transfer::checksum::MAX_BYTES_PER_CHECKSUM`].
     pub chunk: u32,
+}
+
+impl From<Checksum> for ChunkFormat {
+    fn from(checksum: Checksum) -> Self {
+        Self {
+            kind: checksum.kind,
+            chunk: checksum.bytes_per_checksum,
+        }
+    }
 }
 
 impl ChunkFormat {
@@ -28,30 +35,27 @@ impl ChunkFormat {
         chunk: 512,
     };
 
-    /// A checked format; `None` when `chunk` is 0 or beyond [`MAX_BYTES_PER_CHECKSUM`].
+    /// A checked format; `None` when `chunk` is 0 or beyond [`hadron_wire::transfer::checksum::MAX_BYTES_PER_CHECKSUM`].
     pub fn new(kind: ChecksumType, chunk: u32) -> Option<Self> {
-        (1..=MAX_BYTES_PER_CHECKSUM)
-            .contains(&chunk)
-            .then_some(Self { kind, chunk })
+        Checksum::new(kind, chunk).ok().map(Self::from)
+    }
+
+    /// The same as the wire says it.
+    pub fn checksum(self) -> Checksum {
+        Checksum {
+            kind: self.kind,
+            bytes_per_checksum: self.chunk,
+        }
     }
 
     /// Reads a meta header; `None` when the version, type or chunk size is unknown.
     pub fn from_header(header: [u8; META_HEADER_LEN as usize]) -> Option<Self> {
-        let [v0, v1, kind, c0, c1, c2, c3] = header;
-        if u16::from_be_bytes([v0, v1]) != META_VERSION {
-            return None;
-        }
-        Self::new(
-            ChecksumType::from_wire(i32::from(kind))?,
-            u32::from_be_bytes([c0, c1, c2, c3]),
-        )
+        meta::decode_meta_header(header).ok().map(Self::from)
     }
 
     /// The meta header.
     pub fn header(self) -> [u8; META_HEADER_LEN as usize] {
-        let [v0, v1] = META_VERSION.to_be_bytes();
-        let [c0, c1, c2, c3] = self.chunk.to_be_bytes();
-        [v0, v1, self.kind as u8, c0, c1, c2, c3]
+        meta::encode_meta_header(self.checksum())
     }
 
     /// Bytes of one checksum, 0 or 4.
@@ -81,48 +85,26 @@ impl ChunkFormat {
 
     /// The checksum of one chunk; 0 for [`ChecksumType::Null`].
     pub fn sum(self, chunk: &[u8]) -> u32 {
-        self.extend(0, chunk)
+        self.checksum().of_chunk(chunk)
     }
 
     /// The checksum of bytes whose beginning has checksum `sum`, with `more` appended.
     pub fn extend(self, sum: u32, more: &[u8]) -> u32 {
-        match self.kind {
-            ChecksumType::Null => 0,
-            ChecksumType::Crc32 => {
-                let mut hasher = crc32fast::Hasher::new_with_initial(sum);
-                hasher.update(more);
-                hasher.finalize()
-            }
-            ChecksumType::Crc32c => {
-                let mut digest =
-                    crc_fast::Digest::new_with_init_state(crc_fast::CrcAlgorithm::Crc32Iscsi, u64::from(!sum));
-                digest.update(more);
-                digest.finalize() as u32
-            }
-        }
+        self.checksum().extend(sum, more)
     }
 
     /// Appends the big-endian checksums of `data`, whose first byte starts a chunk.
     pub fn append_sums(self, data: &[u8], out: &mut Vec<u8>) {
-        if self.size() > 0 {
-            for chunk in data.chunks(self.chunk as usize) {
-                out.extend_from_slice(&self.sum(chunk).to_be_bytes());
-            }
-        }
+        let start = out.len();
+        out.resize(start + self.sums_len(data.len()), 0);
+        self.checksum().compute_into(data, &mut out[start..]);
     }
 
     /// Compares `data` (first byte starts a chunk) with `sums`; gives the index of the first chunk that differs.
     pub fn verify(self, data: &[u8], sums: &[u8]) -> Result<(), usize> {
-        if self.size() == 0 {
-            return Ok(());
-        }
-        let mut sums = sums.chunks_exact(4);
-        for (index, chunk) in data.chunks(self.chunk as usize).enumerate() {
-            if sums.next() != Some(&self.sum(chunk).to_be_bytes()) {
-                return Err(index);
-            }
-        }
-        Ok(())
+        self.checksum()
+            .verify(data, sums)
+            .map_err(|mismatch| mismatch.chunk_index)
     }
 }
 

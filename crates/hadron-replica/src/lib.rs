@@ -23,7 +23,7 @@ mod volume;
 mod writer;
 
 pub use active::Interrupt;
-pub use chunks::{ChunkFormat, MAX_BYTES_PER_CHECKSUM, META_HEADER_LEN, META_VERSION};
+pub use chunks::{ChunkFormat, META_HEADER_LEN};
 pub use composite::CompositeCrc;
 pub use error::{ReplicaError, ReplicaResult};
 pub use identity::{PoolIdentity, StorageIdentity};

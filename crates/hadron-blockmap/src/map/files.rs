@@ -6,8 +6,8 @@ use crate::command::BlockEvent;
 use crate::node::{NodeIndex, StorageIndex};
 use crate::placement::Target;
 use crate::reader::ReplicaLocation;
-use crate::source::StoredBlock;
-use hadron_types::{Block, BlockId, DatanodeUuid, ReplicaState, StorageId, TimeMs};
+use crate::source::{BlockSource, StoredBlock};
+use hadron_types::{Block, BlockId, DatanodeUuid, GenerationStamp, ReplicaState, StorageId, TimeMs};
 
 impl BlockMap {
     /// A block begins: `targets` are its pipeline (soft state, lost at restart).
@@ -95,6 +95,36 @@ impl BlockMap {
         if self.safe_mode.is_starting() {
             let (_, total) = self.safe_mode.progress();
             self.safe_mode.set_total(total.saturating_sub(1));
+        }
+    }
+
+    /// A block recovery ended: these nodes hold the block as it is recorded now; what others have of it is outdated.
+    pub fn block_recovered(
+        &mut self,
+        block: &Block,
+        nodes: &[(DatanodeUuid, Option<StorageId>)],
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) {
+        let alive = nodes.iter().filter_map(|(uuid, storage)| {
+            let node = self.cluster.find_alive(uuid)?;
+            self.storage_or_first(node, storage.as_ref())
+        });
+        let storages: Vec<StorageIndex> = alive.collect();
+        let known = self.replicas.replicas_of(block.id).map(|replica| replica.storage());
+        let outdated: Vec<StorageIndex> = known.filter(|storage| !storages.contains(storage)).collect();
+        for storage in storages {
+            self.process_recovered(storage, block, source, now);
+        }
+        if let Some(stored) = source.stored(block.id) {
+            for storage in outdated {
+                let reason = CorruptReason::GenerationStampMismatch;
+                let replica = Block {
+                    generation_stamp: GenerationStamp(block.generation_stamp.0.saturating_sub(1)),
+                    ..*block
+                };
+                self.mark_corrupt(storage, reason, &replica, &stored, now);
+            }
         }
     }
 

@@ -176,6 +176,13 @@ impl BlockMap {
         false
     }
 
+    /// Treats a node as dead at once: it said that it cannot serve any more.
+    pub fn retire(&mut self, node: &DatanodeUuid, source: &dyn BlockSource, now: TimeMs) {
+        if let Some(index) = self.cluster.find_alive(node) {
+            self.bury(index, source, now);
+        }
+    }
+
     /// Sets the administrative state of a node; `false` when it is not known.
     pub fn set_admin_state(&mut self, node: &DatanodeUuid, admin: AdminState) -> bool {
         let Some(index) = self.cluster.find(node) else {

@@ -300,6 +300,21 @@ impl BlockMap {
         }
     }
 
+    /// A recovered replica is as good as a finished one that was reported.
+    pub(super) fn process_recovered(
+        &mut self,
+        storage: StorageIndex,
+        block: &Block,
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) {
+        let reported = ReportedReplica {
+            block: *block,
+            state: ReplicaState::Finalized,
+        };
+        self.process_replica(storage, &reported, None, source, now);
+    }
+
     /// Moves a known replica to the part of its storage that a running report has named.
     fn mark_seen(&mut self, storage: StorageIndex, reported: &ReportedReplica) {
         let known = self.cluster.storage_mut(storage);

@@ -219,9 +219,6 @@ impl Streamer {
                         ..open.block
                     });
                 }
-                // Later blocks are new ones, whatever the first was.
-                self.appended = false;
-                self.hflushed = false;
                 Ok(())
             }
             WindowCommand::Recover { trouble, stage } => {
@@ -241,17 +238,16 @@ impl Streamer {
     // ---- flush and close ----
 
     async fn answer_flushes(&mut self) -> Result<()> {
-        while self
-            .waiters
-            .front()
-            .is_some_and(|waiter| waiter.seqno <= self.window.last_acked_seqno())
-        {
-            let Some(waiter) = self.waiters.pop_front() else {
+        // A waiter leaves the queue only with its answer: on an error it goes with the whole streamer, after the reason
+        // was kept for the writer.
+        while let Some(waiter) = self.waiters.front() {
+            if waiter.seqno > self.window.last_acked_seqno() {
                 return Ok(());
-            };
+            }
             self.hflushed = true;
-            if self.open.is_some() && (waiter.update_length || std::mem::take(&mut self.persist_blocks)) {
+            if self.open.is_some() && (waiter.update_length || self.persist_blocks) {
                 let len = waiter.update_length.then(|| self.window.bytes_acked() as i64);
+                self.persist_blocks = false;
                 let request = proto::FsyncRequestProto {
                     src: self.target.src.clone(),
                     client: self.shared.client_name.clone(),
@@ -260,8 +256,10 @@ impl Streamer {
                 };
                 self.shared.namenode.fsync(&request).await?;
             }
-            // A caller that no longer waits has nothing to be told.
-            let _gone = waiter.reply.send(());
+            if let Some(waiter) = self.waiters.pop_front() {
+                // A caller that no longer waits has nothing to be told.
+                let _gone = waiter.reply.send(());
+            }
         }
         Ok(())
     }

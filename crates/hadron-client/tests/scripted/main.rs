@@ -1,4 +1,5 @@
 //! The client against NameNode and DataNodes in this process that do as a script says.
+#![allow(clippy::unwrap_used)]
 
 mod datanode;
 mod namenode;
@@ -381,6 +382,15 @@ async fn refusals_reach_the_writer() {
     let mut writer = cluster.create("/f").await;
     writer.write_all(b"data").await.unwrap();
     assert_eq!(writer.close().await.unwrap_err().kind(), Some(ErrorKind::LeaseExpired));
+    cluster.namenode.script("fsync", [expired.clone()]);
+    let mut flushed = cluster.create("/flushed").await;
+    flushed.write_all(b"data").await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(
+            flushed.hflush().await.unwrap_err().kind(),
+            Some(ErrorKind::LeaseExpired)
+        );
+    }
     let late = AsyncWriteExt::write_all(&mut writer, b"more").await.unwrap_err();
     assert!(late.to_string().contains("No lease on /f"));
 

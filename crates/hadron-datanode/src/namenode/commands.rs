@@ -5,6 +5,7 @@
 use super::link::NameNodeLink;
 use crate::shared::{NewsKind, ReplicaNews, Shared};
 use crate::xceiver::{CopyTargets, copy_to_targets};
+use hadron_proto::convert::storage_type_from_wire;
 use hadron_proto::datanode::block_command_proto::Action;
 use hadron_proto::datanode::datanode_command_proto::Type;
 use hadron_proto::datanode::{BlockCommandProto, DatanodeCommandProto};
@@ -59,7 +60,12 @@ fn transfer(shared: &Arc<Shared>, pool: &BlockPoolId, blocks: &[Block], order: &
             storage_types: order
                 .target_storage_types
                 .get(i)
-                .map(|t| t.storage_types.clone())
+                .map(|t| {
+                    t.storage_types
+                        .iter()
+                        .map(|n| storage_type_from_wire(*n).unwrap_or_default())
+                        .collect()
+                })
                 .unwrap_or_default(),
             storage_ids: order
                 .target_storage_uuids

@@ -2,25 +2,22 @@
 //!
 //! The digest covers the length the client asks for; a partial last chunk's checksum is computed from the data.
 
-use super::codec::{read_message, response, write_message};
+use super::codec::write_response;
 use super::{Connection, OpError, OpResult, Outcome, to_peer};
 use bytes::Bytes;
-use hadron_pipeline::packet::Status;
-use hadron_proto::hdfs::{
-    BlockChecksumOptionsProto, BlockChecksumTypeProto, BlockOpResponseProto, OpBlockChecksumProto,
-    OpBlockChecksumResponseProto,
-};
+use hadron_proto::hdfs::{BlockChecksumTypeProto, BlockOpResponseProto, OpBlockChecksumResponseProto};
 use hadron_replica::{CompositeCrc, ReplicaError, ReplicaReader};
 use hadron_types::ExtendedBlock;
+use hadron_wire::transfer::op::BlockChecksum;
+use hadron_wire::transfer::response::success;
 use md5::{Digest, Md5};
 use std::time::Duration;
 
 /// Checksum bytes read at a time.
 const SUMS_STEP: u64 = 64 * 1024;
 
-pub(super) fn run(connection: &mut Connection, block: &mut Option<ExtendedBlock>) -> OpResult {
-    let op: OpBlockChecksumProto = read_message(&mut connection.inbox)?;
-    let wanted = ExtendedBlock::from(&op.header.block);
+pub(super) fn run(connection: &mut Connection, op: BlockChecksum, block: &mut Option<ExtendedBlock>) -> OpResult {
+    let wanted = op.header.block;
     *block = Some(wanted.clone());
     if !connection.shared.wait_for_pool(&wanted.pool) {
         return Err(ReplicaError::UnknownPool(wanted.pool).into());
@@ -32,7 +29,7 @@ pub(super) fn run(connection: &mut Connection, block: &mut Option<ExtendedBlock>
         0 => visible,
         asked => asked.min(visible),
     };
-    let options = op.block_checksum_options;
+    let options = op.options;
     let composite = options
         .as_ref()
         .is_some_and(|options| options.block_checksum_type == Some(BlockChecksumTypeProto::CompositeCrc as i32));
@@ -50,11 +47,11 @@ pub(super) fn run(connection: &mut Connection, block: &mut Option<ExtendedBlock>
             },
             block_checksum: Bytes::from(digest),
             crc_type: Some(replica.format().kind as i32),
-            block_checksum_options: options.map(|options| BlockChecksumOptionsProto { ..options }),
+            block_checksum_options: options,
         }),
-        ..response(Status::Success)
+        ..success()
     };
-    write_message(&connection.stream, &answer).map_err(to_peer)?;
+    write_response(&connection.stream, &answer).map_err(to_peer)?;
     Ok(Outcome::Close)
 }
 

@@ -1,115 +1,42 @@
-//! Data transfer messages over blocking sockets: operations, responses, packet headers, acks.
+//! Data transfer messages over blocking sockets, and the pipeline machine's values to and from the wire's.
 //!
-//! Peers' bytes are checked for required fields and limits before anybody acts on them.
-//! Formats: docs/formats/data-transfer.md.
+//! The formats are `hadron-wire`'s; here are only the socket ends and the packets found in place in a receive buffer.
 
 use super::inbox::Inbox;
-use bytes::Bytes;
-use hadron_pipeline::packet::{AckReply, MAX_PIPELINE_NODES, PacketHeader, PipelineAck, Status};
-use hadron_proto::hdfs::{BlockOpResponseProto, PacketHeaderProto, PipelineAckProto};
-use hadron_proto::{Required, decode_checked};
-use prost::Message;
+use bytes::BytesMut;
+use hadron_pipeline::packet::{AckReply, PacketHeader, PipelineAck, Status};
+use hadron_proto::hdfs::{self, BlockOpResponseProto};
+use hadron_wire::transfer::packet::{self, PREFIX_LEN, PacketPrefix};
+use hadron_wire::transfer::{self, Op, ack, response};
 use std::io::{self, Error, ErrorKind, Write};
 use std::net::TcpStream;
-
-/// The only version of the protocol.
-pub(crate) const TRANSFER_VERSION: u16 = 28;
-/// Longest operation or response message.
-pub(crate) const MAX_MESSAGE_LEN: usize = 1024 * 1024;
-/// Longest packet, header included (Hadoop's `PacketReceiver.MAX_PACKET_SIZE`).
-pub(crate) const MAX_PACKET_LEN: usize = 16 * 1024 * 1024;
-/// Longest packet header that is believed; Hadoop's has at most 27 bytes.
-const MAX_PACKET_HEADER_LEN: usize = 256;
-
-/// Operation codes.
-pub(crate) mod opcode {
-    pub(crate) const WRITE_BLOCK: u8 = 80;
-    pub(crate) const READ_BLOCK: u8 = 81;
-    pub(crate) const REPLACE_BLOCK: u8 = 83;
-    pub(crate) const COPY_BLOCK: u8 = 84;
-    pub(crate) const BLOCK_CHECKSUM: u8 = 85;
-    pub(crate) const TRANSFER_BLOCK: u8 = 86;
-    pub(crate) const REQUEST_SHORT_CIRCUIT_FDS: u8 = 87;
-    pub(crate) const RELEASE_SHORT_CIRCUIT_FDS: u8 = 88;
-    pub(crate) const REQUEST_SHORT_CIRCUIT_SHM: u8 = 89;
-    pub(crate) const BLOCK_GROUP_CHECKSUM: u8 = 90;
-    pub(crate) const CUSTOM: u8 = 127;
-
-    /// Hadoop's name; `None` for a code that is no operation.
-    pub(crate) fn name(code: u8) -> Option<&'static str> {
-        Some(match code {
-            WRITE_BLOCK => "WRITE_BLOCK",
-            READ_BLOCK => "READ_BLOCK",
-            REPLACE_BLOCK => "REPLACE_BLOCK",
-            COPY_BLOCK => "COPY_BLOCK",
-            BLOCK_CHECKSUM => "BLOCK_CHECKSUM",
-            TRANSFER_BLOCK => "TRANSFER_BLOCK",
-            REQUEST_SHORT_CIRCUIT_FDS => "REQUEST_SHORT_CIRCUIT_FDS",
-            RELEASE_SHORT_CIRCUIT_FDS => "RELEASE_SHORT_CIRCUIT_FDS",
-            REQUEST_SHORT_CIRCUIT_SHM => "REQUEST_SHORT_CIRCUIT_SHM",
-            BLOCK_GROUP_CHECKSUM => "BLOCK_GROUP_CHECKSUM",
-            CUSTOM => "CUSTOM",
-            _ => return None,
-        })
-    }
-}
 
 pub(crate) fn invalid(problem: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidData, problem.into())
 }
 
-/// Reads a length-delimited message.
-pub(crate) fn read_message<M: Message + Default + Required>(inbox: &mut Inbox) -> io::Result<M> {
-    let mut len: usize = 0;
-    let mut prefix = 0;
-    loop {
-        inbox.need(prefix + 1)?;
-        let byte = inbox.available()[prefix];
-        len |= usize::from(byte & 0x7f) << (7 * prefix);
-        prefix += 1;
-        if byte & 0x80 == 0 {
-            break;
-        }
-        if prefix == 5 {
-            return Err(invalid("message length is malformed"));
-        }
-    }
-    if len > MAX_MESSAGE_LEN {
-        return Err(invalid(format!("message of {len} bytes exceeds {MAX_MESSAGE_LEN}")));
-    }
-    inbox.need(prefix + len)?;
-    let body = Bytes::copy_from_slice(&inbox.available()[prefix..prefix + len]);
-    inbox.consume(prefix + len);
-    decode_checked(body).map_err(|error| invalid(error.to_string()))
-}
-
-/// Sends a length-delimited message.
-pub(crate) fn write_message(mut stream: &TcpStream, message: &impl Message) -> io::Result<()> {
-    stream.write_all(&message.encode_length_delimited_to_vec())
-}
-
 /// Sends an operation.
-pub(crate) fn write_op(mut stream: &TcpStream, code: u8, message: &impl Message) -> io::Result<()> {
-    let mut bytes = TRANSFER_VERSION.to_be_bytes().to_vec();
-    bytes.push(code);
-    bytes.extend_from_slice(&message.encode_length_delimited_to_vec());
-    stream.write_all(&bytes)
+pub(crate) fn write_op(mut stream: &TcpStream, op: &Op) -> io::Result<()> {
+    let mut out = BytesMut::new();
+    op.encode(&mut out);
+    stream.write_all(&out)
 }
 
-/// A response with nothing but a status.
-pub(crate) fn response(status: Status) -> BlockOpResponseProto {
-    BlockOpResponseProto {
-        status: status.to_wire(),
-        ..Default::default()
-    }
+/// Sends a response.
+pub(crate) fn write_response(mut stream: &TcpStream, message: &BlockOpResponseProto) -> io::Result<()> {
+    let mut out = BytesMut::new();
+    response::encode_response(&mut out, message);
+    stream.write_all(&out)
 }
 
-/// An ERROR response that says why.
-pub(crate) fn error_response(message: impl Into<String>) -> BlockOpResponseProto {
-    BlockOpResponseProto {
-        message: Some(message.into()),
-        ..response(Status::Error)
-    }
+/// Whether a response says SUCCESS.
+pub(crate) fn is_success(message: &BlockOpResponseProto) -> bool {
+    message.status == hdfs::Status::Success as i32
+}
+
+fn wire_status(status: Status) -> hdfs::Status {
+    // The same numbers on both sides; a test of the pipeline crate holds them to that.
+    hdfs::Status::try_from(status.to_wire()).unwrap_or(hdfs::Status::Error)
 }
 
 /// A packet found at the start of some bytes; the ranges count from there.
@@ -126,84 +53,68 @@ pub(crate) struct FramedPacket {
 
 /// Looks for a whole packet at the start of `bytes`. `Ok(Err(n))`: at least `n` bytes are needed to say more.
 pub(crate) fn parse_packet(bytes: &[u8]) -> io::Result<Result<FramedPacket, usize>> {
-    const LENGTHS: usize = 6;
-    let [p0, p1, p2, p3, h0, h1, ..] = *bytes else {
-        return Ok(Err(LENGTHS));
+    let Some(prefix) = bytes.first_chunk::<PREFIX_LEN>() else {
+        return Ok(Err(PREFIX_LEN));
     };
-    let payload = i32::from_be_bytes([p0, p1, p2, p3]);
-    let header_len = usize::from(u16::from_be_bytes([h0, h1]));
-    let payload = usize::try_from(payload).ok().filter(|len| *len >= 4).map(|len| len - 4);
-    let Some(payload) = payload.filter(|len| len + header_len <= MAX_PACKET_LEN && header_len <= MAX_PACKET_HEADER_LEN)
-    else {
-        return Err(invalid("packet length is out of bounds"));
-    };
-    let sums = LENGTHS + header_len;
-    let len = sums + payload;
+    let prefix = PacketPrefix::decode(*prefix)?;
+    let sums = PREFIX_LEN + prefix.header_len;
+    let len = sums + prefix.payload_len;
     if bytes.len() < len {
         return Ok(Err(len));
     }
-    let header: PacketHeaderProto = decode_checked(Bytes::copy_from_slice(&bytes[LENGTHS..sums]))
-        .map_err(|error| invalid(format!("packet header: {error}")))?;
-    let data_len = usize::try_from(header.data_len).ok().filter(|data| *data <= payload);
-    let (Some(data_len), Ok(offset)) = (data_len, u64::try_from(header.offset_in_block)) else {
-        return Err(invalid("packet header is out of bounds"));
-    };
+    let header = transfer::PacketHeader::decode(&bytes[PREFIX_LEN..sums])?;
+    let data = sums + prefix.checksums_len(&header)?;
     Ok(Ok(FramedPacket {
         header: PacketHeader {
-            offset_in_block: offset,
+            offset_in_block: header.offset_in_block,
             seqno: header.seqno,
-            last_in_block: header.last_packet_in_block,
-            data_len: data_len as u32,
-            sync_block: header.sync_block.unwrap_or(false),
+            last_in_block: header.last,
+            data_len: header.data_len,
+            sync_block: header.sync_block,
         },
         sums,
-        data: len - data_len,
+        data,
         len,
     }))
 }
 
 /// Encodes lengths and header of a packet with `sums_len` bytes of checksums.
 pub(crate) fn encode_packet_header(header: &PacketHeader, sums_len: usize, out: &mut Vec<u8>) {
-    let proto = PacketHeaderProto {
-        offset_in_block: header.offset_in_block as i64,
+    let wire = packet::PacketHeader {
+        offset_in_block: header.offset_in_block,
         seqno: header.seqno,
-        last_packet_in_block: header.last_in_block,
-        data_len: header.data_len as i32,
-        sync_block: header.sync_block.then_some(true),
+        last: header.last_in_block,
+        data_len: header.data_len,
+        sync_block: header.sync_block,
     };
-    let payload = 4 + sums_len + header.data_len as usize;
-    out.extend_from_slice(&(payload as u32).to_be_bytes());
-    out.extend_from_slice(&(proto.encoded_len() as u16).to_be_bytes());
-    out.extend_from_slice(&proto.encode_to_vec());
+    wire.append_to(sums_len, out);
 }
 
-/// Appends an ack as it travels: reply and flag lists say the same.
-pub(crate) fn encode_ack(ack: &PipelineAck, out: &mut Vec<u8>) {
-    let proto = PipelineAckProto {
-        seqno: ack.seqno,
-        reply: ack.replies.iter().map(|reply| reply.status.to_wire()).collect(),
-        downstream_ack_time_nanos: Some(ack.downstream_ack_nanos),
-        flag: ack.replies.iter().map(|reply| reply.to_flag()).collect(),
+/// Appends an ack as it travels.
+pub(crate) fn encode_ack(due: &PipelineAck, out: &mut BytesMut) {
+    let replies = due.replies.iter().map(|reply| ack::Reply {
+        ecn: (reply.flag_bits >> 5 & 3) as u8,
+        slow: (reply.flag_bits >> 7 & 3) as u8,
+        ..ack::Reply::of(wire_status(reply.status))
+    });
+    let wire = transfer::PipelineAck {
+        seqno: due.seqno,
+        replies: replies.collect(),
+        downstream_ack_time_nanos: due.downstream_ack_nanos,
     };
-    out.extend_from_slice(&proto.encode_length_delimited_to_vec());
+    wire.encode(out);
 }
 
-/// Reads an ack; flags win over replies when there are any.
+/// Reads an ack.
 pub(crate) fn read_ack(inbox: &mut Inbox) -> io::Result<PipelineAck> {
-    let proto: PipelineAckProto = read_message(inbox)?;
-    if proto.reply.len().max(proto.flag.len()) > MAX_PIPELINE_NODES {
-        return Err(invalid("ack of a pipeline that is too long"));
-    }
-    let replies: Option<Vec<AckReply>> = if proto.flag.is_empty() {
-        let statuses = proto.reply.iter().map(|number| Status::from_wire(*number));
-        statuses.map(|status| status.map(AckReply::from)).collect()
-    } else {
-        proto.flag.iter().map(|flag| AckReply::from_flag(*flag)).collect()
-    };
+    let wire = transfer::PipelineAck::read(inbox)?;
+    let replies = wire.replies.iter().map(|reply| AckReply::from_flag(reply.to_flag()));
     Ok(PipelineAck {
-        seqno: proto.seqno,
-        replies: replies.ok_or_else(|| invalid("ack with an unknown status"))?,
-        downstream_ack_nanos: proto.downstream_ack_time_nanos.unwrap_or(0),
+        seqno: wire.seqno,
+        replies: replies
+            .collect::<Option<_>>()
+            .ok_or_else(|| invalid("ack with an unknown status"))?,
+        downstream_ack_nanos: wire.downstream_ack_time_nanos,
     })
 }
 

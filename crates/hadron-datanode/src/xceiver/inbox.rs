@@ -97,3 +97,15 @@ impl Inbox {
         Ok(())
     }
 }
+
+impl Read for Inbox {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.start == self.end && self.fill()? == 0 {
+            return Ok(0);
+        }
+        let count = into.len().min(self.end - self.start);
+        into[..count].copy_from_slice(&self.buffer[self.start..self.start + count]);
+        self.consume(count);
+        Ok(count)
+    }
+}

@@ -23,8 +23,8 @@ mod write_block;
 pub(crate) use transfer_block::{CopyTargets, copy_to_targets, datanode_id};
 
 use crate::shared::Shared;
-use codec::{TRANSFER_VERSION, opcode};
 use hadron_types::ExtendedBlock;
+use hadron_wire::transfer::{Op, TRANSFER_VERSION};
 use inbox::Inbox;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -92,18 +92,19 @@ impl Connection {
 
     fn serve_ops(&mut self) -> Next {
         loop {
-            let (code, name) = match self.read_op() {
-                Ok(found) => found,
+            let op = match self.read_op() {
+                Ok(op) => op,
                 Err(error) => {
                     self.log_no_op(&error);
                     return Next::End;
                 }
             };
+            let name = op.name();
             self.shared
                 .xceivers
                 .note(self.number, self.ops, format!("{name} #{}", self.ops + 1));
             let start = Instant::now();
-            let result = self.run_op(code, name);
+            let result = self.run_op(op);
             self.shared.metrics.observe(name, start.elapsed().as_secs_f64());
             self.ops += 1;
             match result {
@@ -122,24 +123,21 @@ impl Connection {
         }
     }
 
-    /// Reads version and operation code; the connection is readable already.
-    fn read_op(&mut self) -> io::Result<(u8, &'static str)> {
+    /// Reads an operation; the connection is readable already.
+    fn read_op(&mut self) -> io::Result<Op> {
         self.inbox.need(2)?;
-        let version = u16::from_be_bytes([self.inbox.available()[0], self.inbox.available()[1]]);
-        if version != TRANSFER_VERSION {
-            let text = format!(
-                "Version Mismatch (Expected: {TRANSFER_VERSION}, Received: {} )",
-                version as i16
-            );
-            return Err(codec::invalid(text));
+        let version = i16::from_be_bytes([self.inbox.available()[0], self.inbox.available()[1]]);
+        if version != TRANSFER_VERSION as i16 {
+            return Err(codec::invalid(format!(
+                "Version Mismatch (Expected: {TRANSFER_VERSION}, Received: {version} )"
+            )));
         }
         self.inbox.need(3)?;
         let code = self.inbox.available()[2];
-        self.inbox.consume(3);
-        match opcode::name(code) {
-            Some(name) => Ok((code, name)),
-            None => Err(codec::invalid(format!("Unknown op {code} in data stream"))),
-        }
+        Op::read(&mut self.inbox).map_err(|error| match error.kind() {
+            ErrorKind::InvalidData if !is_opcode(code) => codec::invalid(format!("Unknown op {code} in data stream")),
+            _ => error,
+        })
     }
 
     fn log_no_op(&self, error: &io::Error) {
@@ -164,13 +162,14 @@ impl Connection {
     }
 
     /// Runs one operation and logs its failure.
-    fn run_op(&mut self, code: u8, name: &'static str) -> Result<Outcome, ()> {
+    fn run_op(&mut self, op: Op) -> Result<Outcome, ()> {
+        let name = op.name();
         let mut block = None;
-        let result = match code {
-            opcode::READ_BLOCK => read_block::run(self, &mut block),
-            opcode::WRITE_BLOCK => write_block::run(self, &mut block),
-            opcode::TRANSFER_BLOCK => transfer_block::run(self, &mut block),
-            opcode::BLOCK_CHECKSUM => block_checksum::run(self, &mut block),
+        let result = match op {
+            Op::ReadBlock(op) => read_block::run(self, op, &mut block),
+            Op::WriteBlock(op) => write_block::run(self, *op, &mut block),
+            Op::TransferBlock(op) => transfer_block::run(self, *op, &mut block),
+            Op::BlockChecksum(op) => block_checksum::run(self, op, &mut block),
             _ => Err(OpError::Protocol(format!("operation {name} is not supported"))),
         };
         result.map_err(|error| self.log_failure(name, block.as_ref(), &error))
@@ -202,6 +201,11 @@ impl Drop for Connection {
         self.shared.xceivers.leave(self.number);
         self.shared.metrics.xceivers.dec();
     }
+}
+
+/// Codes of operations that exist; the others get Hadoop's words in the log.
+fn is_opcode(code: u8) -> bool {
+    matches!(code, 80 | 81 | 83..=90 | 127)
 }
 
 /// Sorts a socket error on the way to the peer: one that means it left, or another.

@@ -3,28 +3,24 @@
 //! The response goes out with the first packet. A reader that stops early just closes; one that read everything sends
 //! its status, which must be read before the next operation.
 
-use super::codec::{error_response, read_message};
 use super::engine::{CopyEngine, SendEngine, SendError, SendfileEngine};
 use super::sender::{CacheAdvice, SendPlan};
 use super::{Connection, OpError, OpResult, Outcome, codec, to_peer};
 use crate::settings::SendEngineKind;
-use hadron_pipeline::packet::Status;
-use hadron_proto::hdfs::{
-    BlockOpResponseProto, CachingStrategyProto, ChecksumProto, ClientReadStatusProto, OpReadBlockProto,
-    ReadOpChecksumInfoProto,
-};
+use bytes::BytesMut;
+use hadron_proto::hdfs::{CachingStrategyProto, Status};
 use hadron_replica::{ReplicaError, ReplicaReader};
 use hadron_types::ExtendedBlock;
-use prost::Message;
+use hadron_wire::transfer::op::ReadBlock;
+use hadron_wire::transfer::response::{encode_response, failure, read_read_status, read_success};
 use std::io::ErrorKind;
 use std::time::Duration;
 
 /// How long a read waits for bytes that a writer is about to store.
 const RBW_PATIENCE: Duration = Duration::from_secs(3);
 
-pub(super) fn run(connection: &mut Connection, block: &mut Option<ExtendedBlock>) -> OpResult {
-    let op: OpReadBlockProto = read_message(&mut connection.inbox)?;
-    let wanted = ExtendedBlock::from(&op.header.base_header.block);
+pub(super) fn run(connection: &mut Connection, op: ReadBlock, block: &mut Option<ExtendedBlock>) -> OpResult {
+    let wanted = op.header.block.clone();
     *block = Some(wanted.clone());
     if !connection.shared.wait_for_pool(&wanted.pool) {
         return Err(ReplicaError::UnknownPool(wanted.pool).into());
@@ -32,14 +28,15 @@ pub(super) fn run(connection: &mut Connection, block: &mut Option<ExtendedBlock>
     let (replica, plan) = match open(connection, &wanted, &op) {
         Ok(found) => found,
         Err((text, error)) => {
-            codec::write_message(&connection.stream, &error_response(text)).map_err(to_peer)?;
+            codec::write_response(&connection.stream, &failure(Status::Error, text)).map_err(to_peer)?;
             return Err(error);
         }
     };
-    let response = response(&plan).encode_length_delimited_to_vec();
-    let cache = cache_advice(connection, op.caching_strategy.as_ref());
+    let mut response = BytesMut::new();
+    encode_response(&mut response, &read_success(&plan.format.checksum(), plan.start));
+    let cache = cache_advice(connection, &op.caching);
     let mut engine = engine(connection.shared.settings.send_engine);
-    let sent = plan.send(&connection.stream, &replica, engine.as_mut(), response, cache);
+    let sent = plan.send(&connection.stream, &replica, engine.as_mut(), response.to_vec(), cache);
     match sent {
         Ok(bytes) => {
             connection.shared.metrics.bytes_read.inc_by(bytes);
@@ -60,7 +57,7 @@ pub(super) fn run(connection: &mut Connection, block: &mut Option<ExtendedBlock>
 fn open(
     connection: &Connection,
     block: &ExtendedBlock,
-    op: &OpReadBlockProto,
+    op: &ReadBlock,
 ) -> Result<(ReplicaReader, SendPlan), (String, OpError)> {
     let len = (op.len != u64::MAX).then_some(op.len);
     let need = op.offset.saturating_add(len.unwrap_or(0));
@@ -70,33 +67,18 @@ fn open(
         .store
         .open_for_read(block, need, RBW_PATIENCE)
         .map_err(|error| refuse(hadron_types::HadoopError::from(&error).to_string(), error.into()))?;
-    let plan = SendPlan::new(&replica, op.offset, len, op.send_checksums.unwrap_or(true))
+    let plan = SendPlan::new(&replica, op.offset, len, op.send_checksums)
         .map_err(|text| refuse(format!("java.io.IOException: {text}"), OpError::Protocol(text)))?;
     Ok((replica, plan))
 }
 
-fn response(plan: &SendPlan) -> BlockOpResponseProto {
-    BlockOpResponseProto {
-        read_op_checksum_info: Some(ReadOpChecksumInfoProto {
-            checksum: ChecksumProto {
-                r#type: plan.format.kind as i32,
-                bytes_per_checksum: plan.format.chunk,
-            },
-            chunk_offset: plan.start,
-        }),
-        ..codec::response(Status::Success)
-    }
-}
-
-fn cache_advice(connection: &Connection, strategy: Option<&CachingStrategyProto>) -> CacheAdvice {
+fn cache_advice(connection: &Connection, strategy: &CachingStrategyProto) -> CacheAdvice {
     let settings = &connection.shared.settings;
-    let asked = strategy.and_then(|strategy| strategy.readahead);
+    let asked = strategy.readahead;
     CacheAdvice {
         readahead: asked.map_or(settings.readahead, |bytes| u64::try_from(bytes).unwrap_or(0)),
         readahead_forced: asked.is_some_and(|bytes| bytes > 0),
-        drop_behind: strategy
-            .and_then(|strategy| strategy.drop_behind)
-            .unwrap_or(settings.drop_behind_reads),
+        drop_behind: strategy.drop_behind.unwrap_or(settings.drop_behind_reads),
     }
 }
 
@@ -108,19 +90,16 @@ pub(super) fn engine(kind: SendEngineKind) -> Box<dyn SendEngine> {
 }
 
 fn read_status(connection: &mut Connection) -> OpResult {
-    let status: ClientReadStatusProto = match read_message(&mut connection.inbox) {
-        Ok(status) => status,
-        Err(error) if error.kind() == ErrorKind::InvalidData => return Err(OpError::Protocol(error.to_string())),
+    match read_read_status(&mut connection.inbox) {
+        Ok(Status::Success | Status::ChecksumOk) => Ok(Outcome::KeepOpen),
+        Ok(status) => {
+            tracing::warn!(peer = %connection.peer, ?status, "reader reports a problem");
+            Ok(Outcome::KeepOpen)
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidData => Err(OpError::Protocol(error.to_string())),
         Err(error) => {
             tracing::debug!(peer = %connection.peer, %error, "reader left without a status");
-            return Ok(Outcome::Close);
-        }
-    };
-    match Status::from_wire(status.status) {
-        Some(Status::Success | Status::ChecksumOk) => Ok(Outcome::KeepOpen),
-        other => {
-            tracing::warn!(peer = %connection.peer, status = ?other, "reader reports a problem");
-            Ok(Outcome::KeepOpen)
+            Ok(Outcome::Close)
         }
     }
 }

@@ -4,10 +4,10 @@
 //! is copied between the socket's buffer and the file. A packet is reported as stored only after `pwrite` returned
 //! for all its bytes (after the sync, if it asks for one).
 
+use super::OpError;
 use super::codec::{FramedPacket, parse_packet};
 use super::inbox::{Inbox, PACKET_BUFFER};
 use super::responder::{Pipeline, Responder, error_of};
-use super::{OpError, codec};
 use crate::shared::Shared;
 use hadron_pipeline::relay::{CHECKSUM_ERROR_LINGER, CloseReason, LocalOutcome, PacketSteps, Relay};
 use hadron_replica::{ChunkFormat, Packet, ReplicaWriter};
@@ -262,17 +262,4 @@ impl Receiver<'_> {
             }
         }
     }
-}
-
-/// The checksums a writer announced.
-pub(super) fn announced(checksum: &hadron_proto::hdfs::ChecksumProto) -> Result<ChunkFormat, OpError> {
-    hadron_types::ChecksumType::from_wire(checksum.r#type)
-        .and_then(|kind| ChunkFormat::new(kind, checksum.bytes_per_checksum))
-        .ok_or_else(|| {
-            codec::invalid(format!(
-                "unusable checksum: type {}, {} bytes per checksum",
-                checksum.r#type, checksum.bytes_per_checksum
-            ))
-            .into()
-        })
 }

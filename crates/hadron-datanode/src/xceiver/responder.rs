@@ -7,6 +7,7 @@ use super::codec::{encode_ack, read_ack};
 use super::inbox::Inbox;
 use super::{OpError, codec};
 use crate::shared::Shared;
+use bytes::BytesMut;
 use hadron_pipeline::packet::Stage;
 use hadron_pipeline::relay::{CloseReason, Relay, RelayCommand, WaitsFor};
 use hadron_replica::{AckHandle, ReplicaWriter};
@@ -66,7 +67,7 @@ enum Step {
 impl Responder {
     /// Runs everything that is due; the reason once the relay has ended.
     pub(super) fn run_commands(&self) -> Option<CloseReason> {
-        let mut due = Vec::new();
+        let mut due = BytesMut::new();
         let mut reason = None;
         while let Step::Run(command) = self.next_step(false) {
             reason = self.execute(command, &mut due).or(reason);
@@ -79,7 +80,7 @@ impl Responder {
     /// The second thread of a node with a mirror.
     pub(super) fn run(&self, mirror: &Arc<TcpStream>) -> CloseReason {
         let mut inbox = Inbox::new(mirror.clone());
-        let mut due = Vec::new();
+        let mut due = BytesMut::new();
         loop {
             let mut step = self.next_step(false);
             if !matches!(step, Step::Run(_)) {
@@ -129,7 +130,7 @@ impl Responder {
         }
     }
 
-    fn execute(&self, command: RelayCommand, due: &mut Vec<u8>) -> Option<CloseReason> {
+    fn execute(&self, command: RelayCommand, due: &mut BytesMut) -> Option<CloseReason> {
         match command {
             RelayCommand::SendAck { ack, bytes_acked } => {
                 self.acks.acked(bytes_acked);
@@ -148,7 +149,7 @@ impl Responder {
         }
     }
 
-    fn flush(&self, due: &mut Vec<u8>) {
+    fn flush(&self, due: &mut BytesMut) {
         if due.is_empty() {
             return;
         }

@@ -3,20 +3,19 @@
 //! A client orders it when a pipeline gets a replacement node; the copy keeps its stage (RBW or finalized) and the
 //! answer waits for the target's. The NameNode's copies are plain blocks from a DataNode; nobody acks them.
 
-use super::codec::{opcode, read_message, response, write_message, write_op};
+use super::codec::{is_success, write_op, write_response};
 use super::inbox::Inbox;
 use super::read_block::engine;
 use super::sender::{CacheAdvice, SendPlan};
 use super::{Connection, OpError, OpResult, Outcome, mirror, to_peer};
 use crate::shared::Shared;
-use hadron_pipeline::packet::{Stage, Status};
-use hadron_proto::convert::no_token;
-use hadron_proto::hdfs::{
-    BaseHeaderProto, BlockOpResponseProto, ChecksumProto, ClientOperationHeaderProto, DatanodeIdProto,
-    DatanodeInfoProto, OpTransferBlockProto, OpWriteBlockProto,
-};
+use hadron_proto::hdfs::op_write_block_proto::BlockConstructionStage;
+use hadron_proto::hdfs::{CachingStrategyProto, DatanodeIdProto, DatanodeInfoProto, Status};
 use hadron_replica::{ReplicaError, ReplicaReader};
-use hadron_types::{ExtendedBlock, ReplicaState};
+use hadron_types::{ExtendedBlock, GenerationStamp, ReplicaState, StorageType};
+use hadron_wire::transfer::Op;
+use hadron_wire::transfer::op::{BlockHeader, TransferBlock, WriteBlock};
+use hadron_wire::transfer::response::{failure, read_response, success};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,14 +25,13 @@ pub(crate) struct CopyTargets {
     /// The nodes, first the one to connect to.
     pub(crate) nodes: Vec<DatanodeInfoProto>,
     /// Their media; may be shorter.
-    pub(crate) storage_types: Vec<i32>,
+    pub(crate) storage_types: Vec<StorageType>,
     /// Their storages; may be shorter.
     pub(crate) storage_ids: Vec<String>,
 }
 
-pub(super) fn run(connection: &mut Connection, block: &mut Option<ExtendedBlock>) -> OpResult {
-    let op: OpTransferBlockProto = read_message(&mut connection.inbox)?;
-    let wanted = ExtendedBlock::from(&op.header.base_header.block);
+pub(super) fn run(connection: &mut Connection, op: TransferBlock, block: &mut Option<ExtendedBlock>) -> OpResult {
+    let wanted = op.header.block;
     *block = Some(wanted.clone());
     if !connection.shared.wait_for_pool(&wanted.pool) {
         return Err(ReplicaError::UnknownPool(wanted.pool).into());
@@ -43,13 +41,15 @@ pub(super) fn run(connection: &mut Connection, block: &mut Option<ExtendedBlock>
         storage_types: op.target_storage_types,
         storage_ids: op.target_storage_ids,
     };
-    let copied = copy_to_targets(&connection.shared, &wanted, &targets, &op.header.client_name);
+    let copied = copy_to_targets(&connection.shared, &wanted, &targets, &op.client_name);
     // Hadoop says SUCCESS even when the copy failed; saying so spares the client a doomed pipeline.
-    let status = if copied.is_ok() { Status::Success } else { Status::Error };
-    if matches!(copied, Err(OpError::Replica(_))) {
-        return copied.map(|()| Outcome::Close);
-    }
-    write_message(&connection.stream, &response(status)).map_err(to_peer)?;
+    let answer = match &copied {
+        Ok(()) => success(),
+        // Unknown block, newer stamp: closed without a reply.
+        Err(OpError::Replica(_)) => return copied.map(|()| Outcome::Close),
+        Err(error) => failure(Status::Error, error.to_string()),
+    };
+    write_response(&connection.stream, &answer).map_err(to_peer)?;
     copied.map(|()| Outcome::Close)
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn copy_to_targets(
     let further = targets.nodes.len() - 1;
     let stream = mirror::connect(shared, first, further).map_err(failed)?;
     let op = write_op_of(shared, block, &replica, targets, client);
-    write_op(&stream, opcode::WRITE_BLOCK, &op).map_err(failed)?;
+    write_op(&stream, &op).map_err(failed)?;
     let cache = CacheAdvice {
         readahead: shared.settings.readahead,
         readahead_forced: false,
@@ -90,8 +90,8 @@ pub(crate) fn copy_to_targets(
             }
         })?;
     if !client.is_empty() {
-        let answer: BlockOpResponseProto = read_message(&mut Inbox::new(stream)).map_err(failed)?;
-        if Status::from_wire(answer.status) != Some(Status::Success) {
+        let answer = read_response(&mut Inbox::new(stream)).map_err(failed)?;
+        if !is_success(&answer) {
             return Err(OpError::Mirror(format!(
                 "transfer {block} to {target}: target answered {}",
                 answer.status
@@ -109,44 +109,37 @@ fn write_op_of(
     replica: &ReplicaReader,
     targets: &CopyTargets,
     client: &str,
-) -> OpWriteBlockProto {
+) -> Op {
     let stage = match (client.is_empty(), replica.state()) {
-        (true, _) => Stage::SetupCreate,
-        (false, ReplicaState::Finalized) => Stage::TransferFinalized,
-        (false, _) => Stage::TransferRbw,
+        (true, _) => BlockConstructionStage::PipelineSetupCreate,
+        (false, ReplicaState::Finalized) => BlockConstructionStage::TransferFinalized,
+        (false, _) => BlockConstructionStage::TransferRbw,
     };
     let mut sent = ExtendedBlock {
         pool: block.pool.clone(),
         block: replica.block(),
     };
     sent.block.len = replica.visible_len();
-    let format = replica.format();
-    OpWriteBlockProto {
-        header: ClientOperationHeaderProto {
-            base_header: BaseHeaderProto {
-                block: (&sent).into(),
-                token: Some(no_token()),
-                trace_info: None,
-            },
-            client_name: client.to_owned(),
-        },
+    Op::WriteBlock(Box::new(WriteBlock {
+        header: BlockHeader::without_token(sent),
+        client_name: client.to_owned(),
         targets: targets.nodes.iter().skip(1).cloned().collect(),
         source: Some(self_info(shared)),
-        stage: stage.to_wire(),
+        stage,
         pipeline_size: 0,
-        min_bytes_rcvd: 0,
-        max_bytes_rcvd: 0,
-        latest_generation_stamp: 0,
-        requested_checksum: ChecksumProto {
-            r#type: format.kind as i32,
-            bytes_per_checksum: format.chunk,
-        },
-        storage_type: targets.storage_types.first().copied(),
+        min_bytes_received: 0,
+        max_bytes_received: 0,
+        latest_generation_stamp: GenerationStamp(0),
+        checksum: replica.format().checksum(),
+        caching: CachingStrategyProto::default(),
+        storage_type: targets.storage_types.first().copied().unwrap_or_default(),
         target_storage_types: targets.storage_types.iter().skip(1).copied().collect(),
+        allow_lazy_persist: false,
+        pinning: false,
+        target_pinnings: Vec::new(),
         storage_id: targets.storage_ids.first().cloned(),
         target_storage_ids: targets.storage_ids.iter().skip(1).cloned().collect(),
-        ..Default::default()
-    }
+    }))
 }
 
 /// This DataNode as others name it.

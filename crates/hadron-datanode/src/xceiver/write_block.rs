@@ -3,24 +3,27 @@
 //! Order: open the replica, connect and set up the next node, answer upstream, receive. A local failure at set-up
 //! closes without an answer; a failing next node is answered with ERROR and firstBadLink.
 
-use super::codec::{opcode, read_message, response, write_message, write_op};
+use super::codec::{is_success, write_op, write_response};
 use super::inbox::Inbox;
-use super::receiver::{Receiver, announced};
+use super::receiver::Receiver;
 use super::responder::{Pipeline, Responder};
 use super::{Connection, OpError, OpResult, Outcome, mirror, to_peer};
 use crate::shared::{NewsKind, ReplicaNews, Shared};
-use hadron_pipeline::packet::{MAX_PIPELINE_NODES, Stage, Status};
+use hadron_pipeline::packet::{MAX_PIPELINE_NODES, Stage};
 use hadron_pipeline::relay::{Relay, RelayConfig};
-use hadron_proto::hdfs::{BlockOpResponseProto, OpWriteBlockProto};
+use hadron_proto::hdfs::{BlockOpResponseProto, Status};
 use hadron_replica::{ChunkFormat, Interrupt, NewReplica, ReplicaError, ReplicaWriter};
-use hadron_types::{ExtendedBlock, GenerationStamp, StorageId, StorageType};
+use hadron_types::{ExtendedBlock, StorageId};
+use hadron_wire::transfer::Op;
+use hadron_wire::transfer::op::WriteBlock;
+use hadron_wire::transfer::response::{connect_ack, read_response, success};
 use parking_lot::Mutex;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 /// What the operation asks for, read once.
 struct Request {
-    op: OpWriteBlockProto,
+    op: WriteBlock,
     block: ExtendedBlock,
     stage: Stage,
     sent: ChunkFormat,
@@ -33,8 +36,9 @@ struct Request {
 /// Sockets to close when the writer must leave.
 type Sockets = Arc<Mutex<Vec<Arc<TcpStream>>>>;
 
-pub(super) fn run(connection: &mut Connection, block: &mut Option<ExtendedBlock>) -> OpResult {
-    let request = Request::read(connection, block)?;
+pub(super) fn run(connection: &mut Connection, op: WriteBlock, block: &mut Option<ExtendedBlock>) -> OpResult {
+    *block = Some(op.header.block.clone());
+    let request = Request::check(op)?;
     if !connection.shared.wait_for_pool(&request.block.pool) {
         return Err(ReplicaError::UnknownPool(request.block.pool).into());
     }
@@ -42,30 +46,24 @@ pub(super) fn run(connection: &mut Connection, block: &mut Option<ExtendedBlock>
     let writer = open_replica(&connection.shared, &request, &sockets)?;
     let mirror = set_up_mirror(connection, &request, &sockets)?;
     if request.wants_acks() {
-        let answer = BlockOpResponseProto {
-            first_bad_link: Some(String::new()),
-            ..response(Status::Success)
-        };
-        write_message(&connection.stream, &answer).map_err(to_peer)?;
+        write_response(&connection.stream, &connect_ack(Status::Success, "")).map_err(to_peer)?;
     }
     if let Some(writer) = writer {
         receive(connection, &request, writer, mirror)?;
         if request.is_transfer {
-            write_message(&connection.stream, &response(Status::Success)).map_err(to_peer)?;
+            write_response(&connection.stream, &success()).map_err(to_peer)?;
         }
     }
     Ok(Outcome::Close)
 }
 
 impl Request {
-    fn read(connection: &mut Connection, block: &mut Option<ExtendedBlock>) -> Result<Self, OpError> {
-        let op: OpWriteBlockProto = read_message(&mut connection.inbox)?;
-        let mut wanted = ExtendedBlock::from(&op.header.base_header.block);
-        *block = Some(wanted.clone());
-        let stage =
-            Stage::from_wire(op.stage).ok_or_else(|| OpError::Protocol(format!("unknown stage {}", op.stage)))?;
+    fn check(op: WriteBlock) -> Result<Self, OpError> {
+        let mut wanted = op.header.block.clone();
+        let stage = Stage::from_wire(op.stage as i32)
+            .ok_or_else(|| OpError::Protocol(format!("unknown stage {:?}", op.stage)))?;
         let is_transfer = matches!(stage, Stage::TransferRbw | Stage::TransferFinalized);
-        let from_datanode = op.header.client_name.is_empty();
+        let from_datanode = op.client_name.is_empty();
         if is_transfer && !op.targets.is_empty() {
             return Err(OpError::Protocol(format!("{stage} does not support further targets")));
         }
@@ -78,7 +76,7 @@ impl Request {
         // A length of the wire is a hint for space; nobody may reserve more than a disk has.
         wanted.block.len = wanted.block.len.min(MAX_SPACE_HINT);
         Ok(Self {
-            sent: announced(&op.requested_checksum)?,
+            sent: ChunkFormat::from(op.checksum),
             block: wanted,
             stage,
             from_datanode,
@@ -100,7 +98,7 @@ const MAX_SPACE_HINT: u64 = 1 << 40;
 fn open_replica(shared: &Shared, request: &Request, sockets: &Sockets) -> Result<Option<ReplicaWriter>, OpError> {
     let op = &request.op;
     let block = &request.block;
-    let to = GenerationStamp(op.latest_generation_stamp);
+    let to = op.latest_generation_stamp;
     let sockets = sockets.clone();
     let interrupt: Interrupt = Arc::new(move || {
         for socket in sockets.lock().iter() {
@@ -114,7 +112,7 @@ fn open_replica(shared: &Shared, request: &Request, sockets: &Sockets) -> Result
         .map(StorageId::from);
     let new = NewReplica {
         format: request.sent,
-        storage_type: op.storage_type.and_then(StorageType::from_wire),
+        storage_type: Some(op.storage_type),
         storage_id: storage_id.as_ref(),
         interrupt: interrupt.clone(),
     };
@@ -124,14 +122,14 @@ fn open_replica(shared: &Shared, request: &Request, sockets: &Sockets) -> Result
     }
     let writer = match request.stage {
         Stage::SetupCreate => store.create_rbw(block, new)?,
-        Stage::SetupAppend => store.append(block, to, op.min_bytes_rcvd, interrupt)?,
-        Stage::SetupAppendRecovery => store.recover_append(block, to, op.min_bytes_rcvd, interrupt)?,
+        Stage::SetupAppend => store.append(block, to, op.min_bytes_received, interrupt)?,
+        Stage::SetupAppendRecovery => store.recover_append(block, to, op.min_bytes_received, interrupt)?,
         Stage::SetupStreamingRecovery => {
-            let (min, max) = (op.min_bytes_rcvd, op.max_bytes_rcvd);
+            let (min, max) = (op.min_bytes_received, op.max_bytes_received);
             return Ok(Some(store.recover_rbw(block, to, min, max, interrupt)?));
         }
         Stage::CloseRecovery => {
-            let closed = store.recover_close(block, to, op.min_bytes_rcvd)?;
+            let closed = store.recover_close(block, to, op.min_bytes_received)?;
             shared.tell_received(&block.pool, &closed);
             return Ok(None);
         }
@@ -165,14 +163,11 @@ fn set_up_mirror(
     };
     let name = mirror::address_text(target);
     let failure = match try_mirror(connection, request, sockets) {
-        Ok((stream, answer)) if is_success(answer.as_ref()) => return Ok(Some(stream)),
-        Ok((_, answer)) => answer.unwrap_or_else(|| response(Status::Error)),
+        Ok((stream, answer)) if answer.as_ref().is_none_or(is_success) => return Ok(Some(stream)),
+        Ok((_, answer)) => answer.unwrap_or_else(|| connect_ack(Status::Error, &name)),
         Err(error) => {
             tracing::warn!(block = %request.block, target = %name, %error, "cannot set up the next node");
-            BlockOpResponseProto {
-                first_bad_link: Some(name.clone()),
-                ..response(Status::Error)
-            }
+            connect_ack(Status::Error, &name)
         }
     };
     if request.from_datanode {
@@ -181,16 +176,11 @@ fn set_up_mirror(
     // Statuses go up as they came; a node that failed without naming one is itself the bad link.
     let answer = BlockOpResponseProto {
         first_bad_link: Some(failure.first_bad_link.filter(|link| !link.is_empty()).unwrap_or(name)),
-        message: failure.message,
-        ..response(Status::from_wire(failure.status).unwrap_or(Status::Error))
+        ..failure
     };
     let bad_link = answer.first_bad_link.clone().unwrap_or_default();
-    write_message(&connection.stream, &answer).map_err(to_peer)?;
+    write_response(&connection.stream, &answer).map_err(to_peer)?;
     Err(OpError::Mirror(format!("pipeline set-up failed at {bad_link}")))
-}
-
-fn is_success(answer: Option<&BlockOpResponseProto>) -> bool {
-    answer.is_none_or(|answer| Status::from_wire(answer.status) == Some(Status::Success))
 }
 
 fn try_mirror(
@@ -202,26 +192,25 @@ fn try_mirror(
     let further = targets.len() - 1;
     let stream = mirror::connect(&connection.shared, &targets[0], further)?;
     sockets.lock().push(stream.clone());
-    let op = mirrored_op(&request.op);
-    write_op(&stream, opcode::WRITE_BLOCK, &op)?;
+    write_op(&stream, &Op::WriteBlock(Box::new(mirrored_op(&request.op))))?;
     if request.from_datanode {
         return Ok((stream, None));
     }
-    let answer: BlockOpResponseProto = read_message(&mut Inbox::new(stream.clone()))?;
+    let answer = read_response(&mut Inbox::new(stream.clone()))?;
     Ok((stream, Some(answer)))
 }
 
 /// The operation for the next node: each list loses its head, which becomes the node's own value.
-fn mirrored_op(op: &OpWriteBlockProto) -> OpWriteBlockProto {
+fn mirrored_op(op: &WriteBlock) -> WriteBlock {
     let mut next = op.clone();
     next.targets.remove(0);
-    next.storage_type = op.target_storage_types.first().copied();
+    next.storage_type = op.target_storage_types.first().copied().unwrap_or_default();
     next.storage_id = op.target_storage_ids.first().cloned();
-    next.pinning = op.target_pinnings.first().copied();
+    next.pinning = op.target_pinnings.first().copied().unwrap_or(false);
     next.target_storage_types = op.target_storage_types.iter().skip(1).copied().collect();
     next.target_storage_ids = op.target_storage_ids.iter().skip(1).cloned().collect();
     next.target_pinnings = op.target_pinnings.iter().skip(1).copied().collect();
-    next.allow_lazy_persist = Some(false);
+    next.allow_lazy_persist = false;
     next
 }
 
@@ -256,7 +245,6 @@ fn receive(
     connection
         .stream
         .set_read_timeout(Some(connection.shared.pipeline_read_timeout(further)))?;
-    let strategy = request.op.caching_strategy.as_ref();
     let receiver = Receiver {
         shared: &connection.shared,
         inbox: &mut connection.inbox,
@@ -265,8 +253,10 @@ fn receive(
         writer: Some(writer),
         sent: request.sent,
         mirror,
-        drop_behind: strategy
-            .and_then(|strategy| strategy.drop_behind)
+        drop_behind: request
+            .op
+            .caching
+            .drop_behind
             .unwrap_or(connection.shared.settings.drop_behind_writes),
     };
     let received = receiver.run(responder);

@@ -75,9 +75,9 @@ pub enum ImageError {
 }
 
 impl Namespace {
-    /// The slices of this namespace's image; take a [`Namespace::snapshot`] first if it lives under a lock.
-    pub fn image_slices(&self) -> ImageSlices<'_> {
-        ImageSlices::new(self)
+    /// The slices of this namespace's image, made from a snapshot that they own: no lock is needed to go through them.
+    pub fn image_slices(&self) -> ImageSlices {
+        ImageSlices::new(self.snapshot())
     }
 
     /// Loads a whole image from memory, on this thread.

@@ -17,6 +17,19 @@ fn image() -> (Vec<u8>, Vec<usize>) {
     (bytes, starts)
 }
 
+/// Slices are made on a thread of their own while commands go on.
+#[test]
+fn slices_own_their_snapshot() {
+    fn assert_movable<T: Send + 'static>(_: &T) {}
+    let mut world = World::new();
+    let slices = world.ns.image_slices();
+    assert_movable(&slices);
+    world.mkdirs(&root(), "/later", 0o755);
+    let image: Vec<u8> = slices.flatten().collect();
+    let loaded = Namespace::from_image(&image).expect("loads");
+    assert_eq!((loaded.counts().directories, world.ns.counts().directories), (1, 2));
+}
+
 #[test]
 fn slices_load_in_any_order() {
     let (bytes, starts) = image();

@@ -5,6 +5,7 @@ use super::records::{
     RetryOutcome, RetryRecord, RetryRecords, StatusRecord,
 };
 use super::slice::{SliceKind, encode_slice};
+use crate::arena::Handle;
 use crate::inode::InodeHandle;
 use crate::namespace::Namespace;
 use crate::retry::{Answer, RetryEntry, RetryKey};
@@ -13,24 +14,26 @@ use crate::status::FileStatus;
 /// Inodes and blocks in a slice: about half a MiB.
 const RECORDS_PER_SLICE: usize = 8192;
 
-/// The slices of an image, in the order they are written: header, inodes, retry cache, end.
-pub struct ImageSlices<'a> {
-    namespace: &'a Namespace,
-    stage: Stage<'a>,
+/// The slices of an image, in the order they are written: header, inodes, retry cache, end. Owns its snapshot.
+pub struct ImageSlices {
+    namespace: Namespace,
+    stage: Stage,
     sequence: u32,
     totals: EndRecord,
 }
 
-enum Stage<'a> {
+enum Stage {
     Header,
-    Inodes(Box<dyn Iterator<Item = InodeHandle> + 'a>),
-    RetryCache(Box<dyn Iterator<Item = (&'a RetryKey, &'a RetryEntry)> + 'a>),
+    /// The next slot of the inode arena.
+    Inodes(u32),
+    /// Entries written.
+    RetryCache(usize),
     End,
     Finished,
 }
 
-impl<'a> ImageSlices<'a> {
-    pub(super) fn new(namespace: &'a Namespace) -> Self {
+impl ImageSlices {
+    pub(super) fn new(namespace: Namespace) -> Self {
         Self {
             namespace,
             stage: Stage::Header,
@@ -39,53 +42,65 @@ impl<'a> ImageSlices<'a> {
         }
     }
 
-    fn emit(&mut self, kind: SliceKind, record: &impl prost::Message) -> Option<Vec<u8>> {
+    fn emit(&mut self, kind: SliceKind, record: &impl prost::Message) -> Vec<u8> {
         let slice = encode_slice(kind, self.sequence, record);
         self.sequence += 1;
         self.totals.slices += 1;
-        Some(slice)
+        slice
+    }
+
+    /// The inodes from slot `from` on that fit in a slice; `None` if there are no more.
+    fn inodes(&mut self, from: u32) -> Option<Vec<u8>> {
+        let mut slice = InodeRecords::default();
+        let (mut next, mut blocks) = (from, 0);
+        for (handle, _) in self.namespace.inodes.iter_from(from) {
+            let record = inode_record(&self.namespace, handle);
+            blocks += record.file.as_ref().map_or(0, |file| file.blocks.len());
+            slice.inodes.push(record);
+            next = handle.index() + 1;
+            if slice.inodes.len() + blocks >= RECORDS_PER_SLICE {
+                break;
+            }
+        }
+        self.stage = Stage::Inodes(next);
+        self.totals.inodes += slice.inodes.len() as u64;
+        self.totals.blocks += blocks as u64;
+        (!slice.inodes.is_empty()).then(|| self.emit(SliceKind::Inodes, &slice))
+    }
+
+    /// The retry entries after the first `from` that fit in a slice; `None` if there are no more.
+    fn retry_entries(&mut self, from: usize) -> Option<Vec<u8>> {
+        let rest = self.namespace.retry.iter().skip(from);
+        let entries: Vec<_> = rest.take(RECORDS_PER_SLICE).map(retry_record).collect();
+        self.stage = Stage::RetryCache(from + entries.len());
+        self.totals.retry_entries += entries.len() as u64;
+        (!entries.is_empty()).then(|| self.emit(SliceKind::RetryCache, &RetryRecords { entries }))
     }
 }
 
-impl Iterator for ImageSlices<'_> {
+impl Iterator for ImageSlices {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {
         loop {
-            match &mut self.stage {
+            match self.stage {
                 Stage::Header => {
-                    let namespace = self.namespace;
-                    self.stage = Stage::Inodes(Box::new(namespace.inodes.iter().map(|(handle, _)| handle)));
-                    return self.emit(SliceKind::Header, &header_record(namespace));
+                    self.stage = Stage::Inodes(0);
+                    let record = header_record(&self.namespace);
+                    return Some(self.emit(SliceKind::Header, &record));
                 }
-                Stage::Inodes(handles) => {
-                    let mut slice = InodeRecords::default();
-                    let mut blocks = 0;
-                    while slice.inodes.len() + blocks < RECORDS_PER_SLICE {
-                        let Some(handle) = handles.next() else { break };
-                        let record = inode_record(self.namespace, handle);
-                        blocks += record.file.as_ref().map_or(0, |file| file.blocks.len());
-                        slice.inodes.push(record);
-                    }
-                    if !slice.inodes.is_empty() {
-                        self.totals.inodes += slice.inodes.len() as u64;
-                        self.totals.blocks += blocks as u64;
-                        return self.emit(SliceKind::Inodes, &slice);
-                    }
-                    self.stage = Stage::RetryCache(Box::new(self.namespace.retry.iter()));
-                }
-                Stage::RetryCache(entries) => {
-                    let entries: Vec<_> = entries.take(RECORDS_PER_SLICE).map(retry_record).collect();
-                    if !entries.is_empty() {
-                        self.totals.retry_entries += entries.len() as u64;
-                        return self.emit(SliceKind::RetryCache, &RetryRecords { entries });
-                    }
-                    self.stage = Stage::End;
-                }
+                Stage::Inodes(from) => match self.inodes(from) {
+                    Some(slice) => return Some(slice),
+                    None => self.stage = Stage::RetryCache(0),
+                },
+                Stage::RetryCache(from) => match self.retry_entries(from) {
+                    Some(slice) => return Some(slice),
+                    None => self.stage = Stage::End,
+                },
                 Stage::End => {
                     self.stage = Stage::Finished;
                     let totals = self.totals.clone();
-                    return self.emit(SliceKind::End, &totals);
+                    return Some(self.emit(SliceKind::End, &totals));
                 }
                 Stage::Finished => return None,
             }

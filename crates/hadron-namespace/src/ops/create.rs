@@ -4,12 +4,12 @@ use super::append::LAZY_PERSIST;
 use super::{Context, Operation};
 use crate::command::{Create, create_flag};
 use crate::errors;
-use crate::inode::InodeHandle;
+use crate::inode::{InodeHandle, MAX_BLOCK_SIZE};
 use crate::namespace::Namespace;
 use crate::outcome::{Effect, OutcomeValue};
 use crate::permission::Access;
 use crate::resolve::{Purpose, Resolved, check_path_len, is_reserved_root};
-use hadron_types::{FsAction, FsPermission, HadoopError, HadoopResult};
+use hadron_types::{ErrorKind, FsAction, FsPermission, HadoopError, HadoopResult};
 
 impl Create {
     fn has(&self, flag: u32) -> bool {
@@ -27,14 +27,7 @@ impl Operation for Create {
             return Err(errors::invalid_path(&self.path));
         }
         check_replication(context, &self.path, self.replication, Some(&self.client_machine))?;
-        let least = context.limits.block_size();
-        if self.block_size < least {
-            return Err(HadoopError::io(format!(
-                "Specified block size is less than configured minimum value \
-                 (dfs.namenode.fs-limits.min-block-size): {} < {least}",
-                self.block_size
-            )));
-        }
+        self.check_block_size(context)?;
         let at = namespace.resolve(context.caller, &self.path, Purpose::Create)?;
         let access = Access {
             ancestor: Some(FsAction::WRITE),
@@ -85,6 +78,25 @@ impl Operation for Create {
 }
 
 impl Create {
+    fn check_block_size(&self, context: Context<'_>) -> HadoopResult<()> {
+        // Java's long: what is beyond it came in as a negative number.
+        let size = self.block_size as i64;
+        let least = context.limits.block_size();
+        if size < 0 || self.block_size < least {
+            return Err(HadoopError::io(format!(
+                "Specified block size is less than configured minimum value \
+                 (dfs.namenode.fs-limits.min-block-size): {size} < {least}"
+            )));
+        }
+        if self.block_size > MAX_BLOCK_SIZE {
+            return Err(HadoopError::new(
+                ErrorKind::IllegalArgument,
+                format!("Illegal value: PREFERRED_BLOCK_SIZE = {size} > MAX = {MAX_BLOCK_SIZE}"),
+            ));
+        }
+        Ok(())
+    }
+
     fn plan_existing(
         &self,
         namespace: &Namespace,

@@ -74,14 +74,14 @@ impl Namespace {
             // From the block that holds `offset` on, up to the end of the range; a last block whose length is not
             // known yet comes along if the range goes beyond what is before it.
             let overlaps = if blocks.is_empty() {
-                at + record.len() > offset
+                at.saturating_add(record.len()) > offset
             } else {
                 at < end
             };
             if overlaps {
                 blocks.push(block);
             }
-            at += record.len();
+            at = at.saturating_add(record.len());
             if settled {
                 complete_len = at;
             }
@@ -126,7 +126,7 @@ impl Namespace {
         Ok(self.inode(file).block_size())
     }
 
-    /// Who has `path` open, for lease takeover by recoverLease, create and append; `None` if it is closed.
+    /// Who has `path` open, for recoverLease; `None` if it is closed.
     ///
     /// Errors: as resolving and FileNotFoundException for what is no file. Asks for WRITE on the file.
     pub fn lease_of_path(&self, caller: &Caller, path: &str) -> HadoopResult<Option<OpenFile>> {
@@ -141,6 +141,13 @@ impl Namespace {
         };
         self.check_access(caller, &at, access)?;
         Ok(self.open_file(self.inode(file).id()))
+    }
+
+    /// Who has the file at `path` open, without a question of access beyond traversal; `None` for whatever is not an open
+    /// file. Create and append ask before they propose, to end a lease past its soft limit first.
+    pub fn open_file_at(&self, caller: &Caller, path: &str) -> HadoopResult<Option<OpenFile>> {
+        let at = self.resolve(caller, path, Purpose::Write)?;
+        Ok(at.last().and_then(|handle| self.open_file(self.inode(handle).id())))
     }
 
     /// Who has a file open; `None` if it is closed, gone or detached.

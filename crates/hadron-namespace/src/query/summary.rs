@@ -103,8 +103,9 @@ impl Namespace {
         } else {
             let len = self.file_len(handle);
             summary.files += 1;
-            summary.len += len;
-            summary.space_consumed += len * u64::from(inode.replication());
+            summary.len = summary.len.saturating_add(len);
+            let space = len.saturating_mul(u64::from(inode.replication()));
+            summary.space_consumed = summary.space_consumed.saturating_add(space);
         }
         Ok(())
     }

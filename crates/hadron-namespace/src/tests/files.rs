@@ -99,6 +99,15 @@ fn create_and_its_refusals() {
     let text = "Specified block size is less than configured minimum value (dfs.namenode.fs-limits.min-block-size): \
                 1024 < 1048576";
     world.refused(&root(), tiny, Io, text);
+    let sized = |block_size| Create {
+        block_size,
+        ..create("/pub/t", "h")
+    };
+    let text = "Specified block size is less than configured minimum value (dfs.namenode.fs-limits.min-block-size): \
+                -1 < 1048576";
+    world.refused(&root(), sized(u64::MAX), Io, text);
+    let text = "Illegal value: PREFERRED_BLOCK_SIZE = 281474976710656 > MAX = 281474976710655";
+    world.refused(&root(), sized(1 << 48), IllegalArgument, text);
     let text = "Requested replication factor of 600 exceeds maximum of 512 for /pub/t, clientName=127.0.0.1";
     let many = Create {
         replication: 600,
@@ -131,6 +140,7 @@ fn overwriting_deletes_in_the_same_command() {
     assert_eq!(world.ns.counts().files, 1);
 }
 
+/// covers: LM-24, LM-36
 #[test]
 fn lease_checks() {
     let mut world = World::new();
@@ -336,6 +346,27 @@ fn limits_of_blocks_abandoning_and_fsync() {
     assert_eq!(
         world.ok(&root(), complete("/f", id, None, &[])),
         OutcomeValue::Bool(true)
+    );
+}
+
+/// Lengths are the client's word: absurd ones must not overflow a sum.
+#[test]
+fn absurd_lengths_saturate() {
+    let mut world = World::new();
+    world.file(&root(), "/f", &[u64::MAX, u64::MAX, u64::MAX]);
+    let replicate = SetReplication {
+        path: "/f".to_owned(),
+        replication: 512,
+    };
+    world.ok(&root(), replicate);
+    let mut cursor = world.ns.content_summary(&root(), "/").expect("readable");
+    assert_eq!(world.ns.content_summary_step(&root(), &mut cursor, 10), Ok(true));
+    assert_eq!(cursor.summary().len, 3 * ((1 << 48) - 1));
+    assert!(
+        world
+            .ns
+            .block_locations(&root(), "/f", u64::MAX, u64::MAX, TimeMs(0), 0)
+            .is_ok()
     );
 }
 

@@ -93,6 +93,7 @@ fn an_expired_writer_loses_the_file_and_its_block_is_recovered() {
     );
 }
 
+/// covers: LM-23
 #[test]
 fn files_that_need_no_recovery_close_at_once() {
     let mut world = World::new();

@@ -1,0 +1,154 @@
+//! Heartbeats in, orders out.
+
+use super::Core;
+use crate::convert::datanode_info;
+use hadron_blockmap::{
+    DatanodeCommand, Heartbeat, StorageDescription, StorageReport, StorageState, Target, TransferTask,
+};
+use hadron_proto::convert::storage_type_to_wire;
+use hadron_proto::datanode::block_command_proto::Action;
+use hadron_proto::datanode::datanode_command_proto::Type;
+use hadron_proto::datanode::{
+    BlockCommandProto, DatanodeCommandProto, FinalizeCommandProto, HeartbeatRequestProto, HeartbeatResponseProto,
+    RegisterCommandProto,
+};
+use hadron_proto::hdfs::datanode_storage_proto::StorageState as StorageStateProto;
+use hadron_proto::hdfs::{
+    BlockProto, DatanodeInfosProto, DatanodeStorageProto, StorageReportProto, StorageTypesProto, StorageUuidsProto,
+};
+use hadron_types::{Block, BlockPoolId, HadoopResult, StorageType};
+
+/// Serves `sendHeartbeat`.
+pub(super) fn heartbeat(core: &Core, request: &HeartbeatRequestProto) -> HadoopResult<HeartbeatResponseProto> {
+    let node = core.verify(&request.registration)?;
+    let beat = Heartbeat {
+        node,
+        storages: request.reports.iter().map(storage_report).collect(),
+        xmits: request.xmits_in_progress(),
+        xceivers: request.xceiver_count(),
+        failed_volumes: request.failed_volumes(),
+        cache_capacity: request.cache_capacity(),
+        cache_used: request.cache_used(),
+        wants_report_lease: request.request_full_block_report_lease(),
+    };
+    let state = &core.shared.state;
+    let reply = state.with_blocks(|source, blocks, now| blocks.heartbeat(&beat, source, now, &mut state.rng()));
+    let pool = state.block_pool();
+    Ok(HeartbeatResponseProto {
+        cmds: reply
+            .commands
+            .iter()
+            .filter_map(|order| command(order, &pool))
+            .collect(),
+        ha_status: core.ha_status(),
+        full_block_report_lease_id: Some(reply.report_lease),
+        ..HeartbeatResponseProto::default()
+    })
+}
+
+/// A storage as reports name it. Unknown media count as disks, as with peers older than the medium.
+pub(super) fn storage_description(uuid: &str, storage: Option<&DatanodeStorageProto>) -> StorageDescription {
+    let read_only = storage.is_some_and(|storage| storage.state() == StorageStateProto::ReadOnlyShared);
+    let kind = storage.and_then(|storage| StorageType::from_wire(storage.storage_type.unwrap_or_default()));
+    StorageDescription {
+        id: storage.map_or(uuid, |storage| &storage.storage_uuid).into(),
+        kind: kind.unwrap_or_default(),
+        state: match read_only {
+            true => StorageState::ReadOnlyShared,
+            false => StorageState::Normal,
+        },
+    }
+}
+
+fn storage_report(report: &StorageReportProto) -> StorageReport {
+    let mut storage = storage_description(&report.storage_uuid, report.storage.as_ref());
+    if report.failed() {
+        storage.state = StorageState::Failed;
+    }
+    let rest = report
+        .capacity()
+        .saturating_sub(report.dfs_used())
+        .saturating_sub(report.remaining());
+    StorageReport {
+        storage,
+        capacity: report.capacity(),
+        dfs_used: report.dfs_used(),
+        remaining: report.remaining(),
+        block_pool_used: report.block_pool_used(),
+        non_dfs_used: report.non_dfs_used.unwrap_or(rest),
+    }
+}
+
+fn command(order: &DatanodeCommand, pool: &BlockPoolId) -> Option<DatanodeCommandProto> {
+    match order {
+        DatanodeCommand::Register => Some(register_command()),
+        DatanodeCommand::Transfer(tasks) => Some(block_command(transfer(tasks, pool))),
+        DatanodeCommand::Invalidate(blocks) => Some(block_command(BlockCommandProto {
+            action: Action::Invalidate as i32,
+            block_pool_id: pool.as_str().to_owned(),
+            blocks: blocks.iter().map(BlockProto::from).collect(),
+            ..BlockCommandProto::default()
+        })),
+        _ => None,
+    }
+}
+
+fn transfer(tasks: &[TransferTask], pool: &BlockPoolId) -> BlockCommandProto {
+    let of = |task: &TransferTask| -> (DatanodeInfosProto, StorageUuidsProto, StorageTypesProto) {
+        let targets = &task.targets;
+        let info = |target: &Target| datanode_info(&target.node);
+        let datanodes = targets.iter().map(info).collect();
+        let storage_uuids = targets
+            .iter()
+            .map(|target| target.storage.as_str().to_owned())
+            .collect();
+        let storage_types = targets.iter().map(|target| storage_type_to_wire(target.kind)).collect();
+        (
+            DatanodeInfosProto { datanodes },
+            StorageUuidsProto { storage_uuids },
+            StorageTypesProto { storage_types },
+        )
+    };
+    let mut message = BlockCommandProto {
+        action: Action::Transfer as i32,
+        block_pool_id: pool.as_str().to_owned(),
+        ..BlockCommandProto::default()
+    };
+    for task in tasks {
+        let block: &Block = &task.block;
+        let (targets, uuids, types) = of(task);
+        message.blocks.push(BlockProto::from(block));
+        message.targets.push(targets);
+        message.target_storage_uuids.push(uuids);
+        message.target_storage_types.push(types);
+    }
+    message
+}
+
+fn block_command(message: BlockCommandProto) -> DatanodeCommandProto {
+    DatanodeCommandProto {
+        cmd_type: Type::BlockCommand as i32,
+        blk_cmd: Some(message),
+        ..DatanodeCommandProto::default()
+    }
+}
+
+/// "Register again."
+pub(super) fn register_command() -> DatanodeCommandProto {
+    DatanodeCommandProto {
+        cmd_type: Type::RegisterCommand as i32,
+        register_cmd: Some(RegisterCommandProto {}),
+        ..DatanodeCommandProto::default()
+    }
+}
+
+/// "No upgrade is running": the answer to a full report.
+pub(super) fn finalize_command(pool: &BlockPoolId) -> DatanodeCommandProto {
+    DatanodeCommandProto {
+        cmd_type: Type::FinalizeCommand as i32,
+        finalize_cmd: Some(FinalizeCommandProto {
+            block_pool_id: pool.as_str().to_owned(),
+        }),
+        ..DatanodeCommandProto::default()
+    }
+}

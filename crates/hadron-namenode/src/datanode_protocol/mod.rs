@@ -1,0 +1,166 @@
+//! DatanodeProtocol: what DataNodes tell the NameNode, and the orders they get back.
+//!
+//! What it is for: decoding, the checks of Hadoop's `NameNodeRpcServer` and `DatanodeManager`, and handing facts to
+//! the block map. What it does not do: decide what replicas mean (`hadron-blockmap`) or when to look for silent nodes
+//! (`monitors`).
+//! Invariants: a report's bytes are read to their end before any of it is used; both locks are held for at most
+//! [`reports::SLICE`] replicas at a time; a finished replica wakes `complete` before its report is answered.
+
+mod commands;
+mod hosts;
+mod names;
+mod registration;
+mod reports;
+mod settings;
+mod version;
+
+pub use settings::DatanodeSettings;
+
+use crate::Shared;
+use bytes::Bytes;
+use hadron_net::{CallContext, Reply, RpcProtocol};
+use hadron_proto::datanode::{
+    CacheReportRequestProto, CacheReportResponseProto, DatanodeRegistrationProto, ErrorReportRequestProto,
+    ErrorReportResponseProto, ReportBadBlocksRequestProto, ReportBadBlocksResponseProto,
+};
+use hadron_proto::hdfs::{NnhaStatusHeartbeatProto, VersionRequestProto, VersionResponseProto};
+use hadron_proto::{Required, decode_checked, protocol};
+use hadron_types::{DatanodeUuid, ErrorKind, HadoopError, HadoopResult};
+use std::sync::Arc;
+
+/// A claim to be active must carry a number above the last one believed, which is -1 at first.
+const FIRST_TXID: u64 = 1;
+/// `errorReport` codes.
+const NOTIFY: u32 = 0;
+const FATAL_DISK_ERROR: u32 = 3;
+
+/// `org.apache.hadoop.hdfs.server.protocol.DatanodeProtocol`.
+pub struct DatanodeProtocol {
+    core: Arc<Core>,
+}
+
+/// What the handlers share; futures of long calls keep it.
+struct Core {
+    shared: Arc<Shared>,
+    settings: DatanodeSettings,
+}
+
+impl DatanodeProtocol {
+    /// The protocol over `shared`.
+    pub fn new(shared: Arc<Shared>, settings: DatanodeSettings) -> Self {
+        Self {
+            core: Arc::new(Core { shared, settings }),
+        }
+    }
+}
+
+impl RpcProtocol for DatanodeProtocol {
+    fn name(&self) -> &'static str {
+        protocol::DATANODE_PROTOCOL
+    }
+
+    fn methods(&self) -> &'static [&'static str] {
+        &[
+            "versionRequest",
+            "registerDatanode",
+            "sendHeartbeat",
+            "blockReport",
+            "cacheReport",
+            "blockReceivedAndDeleted",
+            "errorReport",
+            "reportBadBlocks",
+            "commitBlockSynchronization",
+        ]
+    }
+
+    fn call(&self, context: &CallContext, method: &str, body: Bytes) -> Option<Reply> {
+        let core = &self.core;
+        if !self.methods().contains(&method) {
+            return None;
+        }
+        if !core.shared.state.is_live() {
+            let message = "NameNode still not started";
+            return Some(Reply::error(HadoopError::new(ErrorKind::Retriable, message)));
+        }
+        Some(match method {
+            "versionRequest" => answer(body, |_: VersionRequestProto| {
+                Ok(VersionResponseProto {
+                    info: registration::namespace_info(core),
+                })
+            }),
+            "registerDatanode" => registration::register(core, context, body),
+            "sendHeartbeat" => answer(body, |request| commands::heartbeat(core, &request)),
+            "blockReport" => reports::full(core, body),
+            "blockReceivedAndDeleted" => reports::incremental(core, body),
+            "commitBlockSynchronization" => reports::commit_block_synchronization(core, body),
+            "cacheReport" => answer(body, |request: CacheReportRequestProto| {
+                core.verify(&request.registration)?;
+                Ok(CacheReportResponseProto { cmd: None })
+            }),
+            "errorReport" => answer(body, |request| core.error_report(&request)),
+            _ => answer(body, |request: ReportBadBlocksRequestProto| {
+                reports::bad_blocks(&core.shared, &request.blocks);
+                Ok(ReportBadBlocksResponseProto {})
+            }),
+        })
+    }
+}
+
+impl Core {
+    /// Checks that a registration is one of this file system; every call but the first two carries it.
+    ///
+    /// Errors: `UnregisteredNodeException`, on which a DataNode stops serving this NameNode.
+    fn verify(&self, registration: &DatanodeRegistrationProto) -> HadoopResult<DatanodeUuid> {
+        let ns = self.shared.state.ns.read();
+        let identity = ns.identity();
+        let storage = &registration.storage_info;
+        let same = storage.namespce_id == identity.namespace_id
+            && storage.cluster_id == identity.cluster_id
+            && storage.c_time == identity.created.0;
+        drop(ns);
+        if same {
+            return Ok(registration.datanode_id.datanode_uuid.as_str().into());
+        }
+        let node = names::registration(registration);
+        tracing::warn!(%node, "a datanode of another file system calls");
+        let message = format!("Unregistered server: {node}");
+        Err(HadoopError::new(ErrorKind::UnregisteredNode, message))
+    }
+
+    /// Claims that this NameNode is active, with the number of its last transaction.
+    fn ha_status(&self) -> NnhaStatusHeartbeatProto {
+        NnhaStatusHeartbeatProto {
+            state: hadron_proto::hdfs::nnha_status_heartbeat_proto::State::Active as i32,
+            txid: FIRST_TXID,
+        }
+    }
+
+    fn error_report(&self, request: &ErrorReportRequestProto) -> HadoopResult<ErrorReportResponseProto> {
+        let node = names::registration(&request.registartion);
+        let message = names::printable(&request.msg);
+        if request.error_code == NOTIFY {
+            tracing::info!(%node, %message, "datanode notifies");
+            return Ok(ErrorReportResponseProto {});
+        }
+        let uuid = self.verify(&request.registartion)?;
+        tracing::warn!(%node, code = request.error_code, %message, "datanode reports an error");
+        if request.error_code == FATAL_DISK_ERROR {
+            self.shared
+                .state
+                .with_blocks(|source, blocks, now| blocks.retire(&uuid, source, now));
+        }
+        Ok(ErrorReportResponseProto {})
+    }
+}
+
+fn decode<Q: prost::Message + Default + Required>(body: Bytes) -> HadoopResult<Q> {
+    decode_checked(body).map_err(|error| HadoopError::new(ErrorKind::InvalidProtocolBuffer, error.to_string()))
+}
+
+fn answer<Q, R>(body: Bytes, f: impl FnOnce(Q) -> HadoopResult<R>) -> Reply
+where
+    Q: prost::Message + Default + Required,
+    R: prost::Message,
+{
+    Reply::of(decode::<Q>(body).and_then(f))
+}
