@@ -1,0 +1,194 @@
+//! One call being served, and the two ways to serve it: inline reads and journaled mutations.
+
+use crate::Shared;
+use crate::audit::AuditEvent;
+use bytes::Bytes;
+use hadron_namespace::command::Op;
+use hadron_namespace::{Caller, Command, Namespace, OutcomeValue};
+use hadron_net::{CallContext, Reply};
+use hadron_proto::{Required, decode_checked};
+use hadron_types::{ErrorKind, HadoopError, HadoopResult};
+use std::sync::Arc;
+
+/// A call's circumstances. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) context: CallContext,
+    pub(crate) caller: Arc<Caller>,
+}
+
+/// What the audit log tells of a call.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Audit {
+    pub(crate) command: &'static str,
+    pub(crate) src: Option<String>,
+    pub(crate) dst: Option<String>,
+}
+
+impl Audit {
+    /// A command on one path.
+    pub(crate) fn of(command: &'static str, src: &str) -> Self {
+        Self {
+            command,
+            src: Some(src.to_owned()),
+            dst: None,
+        }
+    }
+}
+
+/// Decodes a request.
+///
+/// Errors: [`ErrorKind::InvalidProtocolBuffer`] naming what is missing or wrong.
+pub(crate) fn decode<Q: prost::Message + Default + Required>(body: Bytes) -> HadoopResult<Q> {
+    decode_checked(body).map_err(|error| HadoopError::new(ErrorKind::InvalidProtocolBuffer, error.to_string()))
+}
+
+impl Call {
+    pub(crate) fn new(shared: Arc<Shared>, context: CallContext, caller: Arc<Caller>) -> Self {
+        Self {
+            shared,
+            context,
+            caller,
+        }
+    }
+
+    /// Answers a read of O(path depth): `f` runs inline under the namespace's shared lock.
+    pub(crate) fn read<Q, R>(&self, body: Bytes, f: impl FnOnce(&Self, &Q, &Namespace) -> HadoopResult<R>) -> Reply
+    where
+        Q: prost::Message + Default + Required,
+        R: prost::Message,
+    {
+        let request = match decode::<Q>(body) {
+            Ok(request) => request,
+            Err(error) => return Reply::error(error),
+        };
+        let ns = self.shared.state.ns.read();
+        Reply::of(f(self, &request, &ns))
+    }
+
+    /// Answers without any lock.
+    pub(crate) fn plain<Q, R>(&self, body: Bytes, f: impl FnOnce(&Self, Q) -> HadoopResult<R>) -> Reply
+    where
+        Q: prost::Message + Default + Required,
+        R: prost::Message,
+    {
+        Reply::of(decode::<Q>(body).and_then(|request| f(self, request)))
+    }
+
+    /// Answers from a future that mostly waits.
+    pub(crate) fn wait<Q, R, F>(&self, body: Bytes, f: impl FnOnce(Self, Q) -> F) -> Reply
+    where
+        Q: prost::Message + Default + Required,
+        R: prost::Message,
+        F: Future<Output = HadoopResult<R>> + Send + 'static,
+    {
+        match decode::<Q>(body) {
+            Ok(request) => Reply::waiting(f(self.clone(), request)),
+            Err(error) => Reply::error(error),
+        }
+    }
+
+    /// A command of this call, with its retry key.
+    pub(crate) fn command(&self, op: impl Into<Op>) -> Command {
+        let command = self.shared.command(Caller::clone(&self.caller), op);
+        match self.context.retry_key() {
+            Some((client, call)) if self.shared.settings.retry_cache => command.with_call(client, call),
+            _ => command,
+        }
+    }
+
+    /// Serves a mutation: answers from the retry cache, or refuses what safe mode (`what` begins its text) or the
+    /// present state refuse, or proposes `op` and gives its outcome to `answer`.
+    pub(crate) fn mutate<R: prost::Message + 'static>(
+        &self,
+        what: impl FnOnce() -> String,
+        audit: Audit,
+        op: impl Into<Op>,
+        answer: impl FnOnce(&Shared, OutcomeValue) -> HadoopResult<R> + Send + 'static,
+    ) -> Reply {
+        let command = self.command(op);
+        if let Err(error) = self.admit(&command, what) {
+            self.audit_denied(&audit, &error);
+            return Reply::error(error);
+        }
+        let shared = Arc::clone(&self.shared);
+        let audited = AuditEvent::enabled().then(|| (self.clone(), audit));
+        let proposed = shared.propose(command);
+        Reply::waiting(async move {
+            let outcome = proposed.await;
+            if let Some((call, audit)) = audited {
+                call.audit_outcome(&audit, &outcome);
+            }
+            answer(&shared, outcome?)
+        })
+    }
+
+    /// Whether `command` may be proposed: it was answered before, or safe mode is off and the state allows it.
+    pub(crate) fn admit(&self, command: &Command, what: impl FnOnce() -> String) -> HadoopResult<()> {
+        let ns = self.shared.state.ns.read();
+        if ns.replayed(command).is_some() {
+            return Ok(());
+        }
+        self.shared.require_no_safe_mode(what)?;
+        ns.check(command)
+    }
+
+    /// Refuses everybody but superusers.
+    pub(crate) fn require_superuser(&self) -> HadoopResult<()> {
+        if self.caller.superuser {
+            return Ok(());
+        }
+        let user = &self.caller.user;
+        Err(HadoopError::new(
+            ErrorKind::AccessControl,
+            format!("Access denied for user {user}. Superuser privilege is required"),
+        ))
+    }
+
+    /// Writes the audit line of a call that was refused for lack of permission; other refusals leave none.
+    pub(crate) fn audit_denied(&self, audit: &Audit, error: &HadoopError) {
+        if error.kind == ErrorKind::AccessControl && AuditEvent::enabled() {
+            self.audit(audit, false, None);
+        }
+    }
+
+    /// Writes the audit line of a call that was allowed, or denied.
+    pub(crate) fn audit_outcome<T>(&self, audit: &Audit, outcome: &HadoopResult<T>) {
+        match outcome {
+            Ok(_) => {
+                let perm = self.permission_text(audit);
+                self.audit(audit, true, perm.as_deref());
+            }
+            Err(error) => self.audit_denied(audit, error),
+        }
+    }
+
+    fn audit(&self, audit: &Audit, allowed: bool, perm: Option<&str>) {
+        let caller_context = self.context.caller_context.as_ref().filter(|_| self.shared.settings.caller_context);
+        AuditEvent {
+            allowed,
+            user: &self.context.user.user,
+            real_user: self.context.user.real_user.as_deref(),
+            peer: self.context.peer,
+            command: audit.command,
+            src: audit.src.as_deref(),
+            dst: audit.dst.as_deref(),
+            perm,
+            caller_context: caller_context.map(|context| context.context.as_str()),
+        }
+        .log();
+    }
+
+    /// `owner:group:mode` of the object a mutation left, where Hadoop logs it.
+    fn permission_text(&self, audit: &Audit) -> Option<String> {
+        let shows = matches!(
+            audit.command,
+            "create" | "mkdirs" | "rename" | "setPermission" | "setOwner" | "setTimes" | "append"
+        );
+        let path = audit.dst.as_deref().or(audit.src.as_deref()).filter(|_| shows)?;
+        let ns = self.shared.state.ns.read();
+        let status = ns.file_info(&Caller::superuser(&self.shared.settings.owner), path).ok()??;
+        Some(format!("{}:{}:{}", status.owner, status.group, status.permission))
+    }
+}

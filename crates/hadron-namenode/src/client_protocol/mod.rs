@@ -1,0 +1,153 @@
+//! ClientProtocol: what clients and administrators call. One file per family of calls.
+//!
+//! A handler decodes its request, runs under the locks it needs, and answers: reads inline, mutations through
+//! [`Call::mutate`], which checks, proposes to the journal and answers when the command was applied.
+//! Invariant: no handler blocks; a caller whose groups are not known yet is resolved on a blocking thread first.
+
+mod admin;
+mod attributes;
+mod call;
+mod files;
+mod leases;
+mod listing;
+mod names;
+mod reads;
+mod security;
+mod storage_policies;
+mod summary;
+mod write;
+
+pub(crate) use call::Call;
+
+use crate::Shared;
+use bytes::Bytes;
+use hadron_net::{CallContext, Reply, RpcProtocol};
+use hadron_proto::protocol::CLIENT_PROTOCOL;
+use std::sync::Arc;
+
+/// A call's code: from its circumstances and request bytes to its answer.
+type Handler = fn(&Call, Bytes) -> Reply;
+
+/// The protocol, served from the NameNode's shared parts.
+pub struct ClientProtocol {
+    shared: Arc<Shared>,
+}
+
+impl ClientProtocol {
+    /// Serves `shared`.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl RpcProtocol for ClientProtocol {
+    fn name(&self) -> &'static str {
+        CLIENT_PROTOCOL
+    }
+
+    fn methods(&self) -> &'static [&'static str] {
+        METHODS
+    }
+
+    fn call(&self, context: &CallContext, method: &str, body: Bytes) -> Option<Reply> {
+        let handler = handler(method)?;
+        Some(run_with_caller(&self.shared, context, body, handler))
+    }
+}
+
+/// Runs `handler` for the call's user, at once if its groups are known.
+pub(crate) fn run_with_caller(shared: &Arc<Shared>, context: &CallContext, body: Bytes, handler: Handler) -> Reply {
+    let user = &context.user.user;
+    if let Some(caller) = shared.callers.cached(user) {
+        let call = Call::new(Arc::clone(shared), context.clone(), caller);
+        return handler(&call, body);
+    }
+    let (shared, context) = (Arc::clone(shared), context.clone());
+    Reply::Later(Box::pin(async move {
+        let asking = Arc::clone(&shared);
+        let user = Arc::clone(&context.user.user);
+        let resolved = tokio::task::spawn_blocking(move || asking.callers.resolve(&user)).await;
+        let caller = resolved.map_err(|error| hadron_types::HadoopError::io(format!("resolve groups: {error}")))?;
+        let call = Call::new(shared, context, caller);
+        match handler(&call, body) {
+            Reply::Ready(result) => result,
+            Reply::Later(future) | Reply::Waiting(future) => future.await,
+        }
+    }))
+}
+
+macro_rules! methods {
+    ($($name:literal => $handler:path,)*) => {
+        /// Every method served.
+        const METHODS: &[&str] = &[$($name,)*];
+
+        fn handler(method: &str) -> Option<Handler> {
+            Some(match method {
+                $($name => $handler,)*
+                _ => return None,
+            })
+        }
+    };
+}
+
+methods! {
+    "getFileInfo" => reads::get_file_info,
+    "getBlockLocations" => reads::get_block_locations,
+    "getListing" => listing::get_listing,
+    "create" => files::create,
+    "addBlock" => write::add_block,
+    "complete" => write::complete,
+    "getFileLinkInfo" => reads::get_file_link_info,
+    "getLocatedFileInfo" => reads::get_located_file_info,
+    "isFileClosed" => reads::is_file_closed,
+    "getPreferredBlockSize" => reads::get_preferred_block_size,
+    "getLinkTarget" => reads::get_link_target,
+    "checkAccess" => reads::check_access,
+    "getContentSummary" => summary::get_content_summary,
+    "getQuotaUsage" => summary::get_quota_usage,
+    "append" => files::append,
+    "abandonBlock" => write::abandon_block,
+    "fsync" => write::fsync,
+    "getAdditionalDatanode" => write::get_additional_datanode,
+    "updateBlockForPipeline" => write::update_block_for_pipeline,
+    "updatePipeline" => write::update_pipeline,
+    "reportBadBlocks" => write::report_bad_blocks,
+    "mkdirs" => names::mkdirs,
+    "rename" => names::rename,
+    "rename2" => names::rename2,
+    "delete" => names::delete,
+    "setPermission" => attributes::set_permission,
+    "setOwner" => attributes::set_owner,
+    "setTimes" => attributes::set_times,
+    "setReplication" => attributes::set_replication,
+    "renewLease" => leases::renew_lease,
+    "recoverLease" => leases::recover_lease,
+    "listOpenFiles" => leases::list_open_files,
+    "getServerDefaults" => admin::get_server_defaults,
+    "getFsStats" => admin::get_fs_stats,
+    "getFsReplicatedBlockStats" => admin::get_replicated_block_stats,
+    "getFsECBlockGroupStats" => admin::get_ec_block_group_stats,
+    "getDatanodeReport" => admin::get_datanode_report,
+    "getDatanodeStorageReport" => admin::get_datanode_storage_report,
+    "listCorruptFileBlocks" => admin::list_corrupt_file_blocks,
+    "setSafeMode" => admin::set_safe_mode,
+    "saveNamespace" => admin::save_namespace,
+    "rollEdits" => admin::roll_edits,
+    "refreshNodes" => admin::refresh_nodes,
+    "setBalancerBandwidth" => admin::set_balancer_bandwidth,
+    "finalizeUpgrade" => admin::finalize_upgrade,
+    "upgradeStatus" => admin::upgrade_status,
+    "rollingUpgrade" => admin::rolling_upgrade,
+    "getCurrentEditLogTxid" => admin::get_current_edit_log_txid,
+    "getHAServiceState" => admin::get_ha_service_state,
+    "msync" => admin::msync,
+    "getStoragePolicies" => storage_policies::get_storage_policies,
+    "getStoragePolicy" => storage_policies::get_storage_policy,
+    "getDataEncryptionKey" => security::get_data_encryption_key,
+    "getDelegationToken" => security::get_delegation_token,
+    "getEZForPath" => security::get_ez_for_path,
+    "getErasureCodingPolicy" => security::get_erasure_coding_policy,
+    "getAclStatus" => security::get_acl_status,
+    "getXAttrs" => security::get_x_attrs,
+    "listXAttrs" => security::list_x_attrs,
+}

@@ -1,0 +1,369 @@
+//! The life of a file being written: addBlock, complete, abandonBlock, fsync, and pipelines that are rebuilt.
+
+use super::Call;
+use super::call::{Audit, decode};
+use super::files::unexpected;
+use crate::convert;
+use bytes::Bytes;
+use hadron_blockmap::{PlacementRequest, ReplicaLocation, Target};
+use hadron_namespace::command::{
+    AbandonBlock, AddBlock, BlockRef, Complete, Fsync, UpdateBlockForPipeline, UpdatePipeline,
+};
+use hadron_namespace::{AllocatedBlock, BlockState, Namespace, OutcomeValue};
+use hadron_net::Reply;
+use hadron_proto::convert::no_token;
+use hadron_proto::hdfs::{
+    AbandonBlockRequestProto, AbandonBlockResponseProto, AddBlockRequestProto, AddBlockResponseProto,
+    CompleteRequestProto, CompleteResponseProto, ExtendedBlockProto, FsyncRequestProto, FsyncResponseProto,
+    GetAdditionalDatanodeRequestProto, GetAdditionalDatanodeResponseProto, LocatedBlockProto,
+    ReportBadBlocksRequestProto, ReportBadBlocksResponseProto, UpdateBlockForPipelineRequestProto,
+    UpdateBlockForPipelineResponseProto, UpdatePipelineRequestProto, UpdatePipelineResponseProto,
+};
+use hadron_types::{Block, BlockId, DatanodeUuid, ErrorKind, ExtendedBlock, HadoopError, HadoopResult, InodeId, StorageId};
+use std::time::Duration;
+
+/// How long `complete` and `addBlock` wait for the previous block's minimum of replicas before they say "not yet".
+const REPLICATION_WAIT: Duration = Duration::from_millis(200);
+/// `AddBlockFlagProto.NO_LOCAL_WRITE`.
+const NO_LOCAL_WRITE: i32 = 1;
+/// `AddBlockFlagProto.IGNORE_CLIENT_LOCALITY`.
+const IGNORE_CLIENT_LOCALITY: i32 = 2;
+
+/// addBlock: commits the previous block, chooses targets, allocates the next block.
+pub(super) fn add_block(call: &Call, body: Bytes) -> Reply {
+    call.wait(body, |call, request: AddBlockRequestProto| async move {
+        let shared = &call.shared;
+        shared.require_no_safe_mode(|| format!("Cannot add block to {}", request.src))?;
+        let previous = request.previous.as_ref().map(|block| call.own_block(block)).transpose()?;
+        let op = |replicated| AddBlock {
+            path: request.src.clone(),
+            file_id: request.file_id.unwrap_or(0),
+            holder: request.client_name.clone(),
+            previous: previous.map(BlockRef::from),
+            replicated,
+        };
+        let file = call.file_of(&request.src, request.file_id)?;
+        let mut command = call.command(op(call.replicated(file)));
+        let checked = shared.state.ns.read().check(&command);
+        if checked.as_ref().is_err_and(|error| error.kind == ErrorKind::NotReplicatedYet) {
+            call.wait_for_replicas(file).await;
+            command = call.command(op(call.replicated(file)));
+            shared.state.ns.read().check(&command)?;
+        } else {
+            checked?;
+        }
+        let targets = call.choose_targets(file, &request)?;
+        match shared.propose(command).await? {
+            OutcomeValue::Allocated(allocated) => call.allocated(&allocated, targets),
+            other => Err(unexpected("addBlock", &other)),
+        }
+    })
+}
+
+/// complete: closes the file, or says "not yet" after a short wait for replicas.
+pub(super) fn complete(call: &Call, body: Bytes) -> Reply {
+    call.wait(body, |call, request: CompleteRequestProto| async move {
+        let shared = &call.shared;
+        shared.require_no_safe_mode(|| format!("Cannot complete file {}", request.src))?;
+        let last = request.last.as_ref().map(|block| call.own_block(block)).transpose()?;
+        let op = |replicated| Complete {
+            path: request.src.clone(),
+            file_id: request.file_id.unwrap_or(0),
+            holder: request.client_name.clone(),
+            last: last.map(BlockRef::from),
+            replicated,
+        };
+        let file = call.file_of(&request.src, request.file_id)?;
+        let command = call.command(op(call.replicated(file)));
+        shared.state.ns.read().check(&command)?;
+        // The DataNodes report a finished block at once, so that the replicas are mostly known or about to be: one
+        // command then commits and closes. What it must not do is wait without having committed for good.
+        if !call.is_replicated(file) {
+            call.wait_for_replicas(file).await;
+        }
+        let result = shared.propose(call.command(op(call.replicated(file)))).await?;
+        Ok(CompleteResponseProto { result: result.is_true() })
+    })
+}
+
+/// abandonBlock.
+pub(super) fn abandon_block(call: &Call, body: Bytes) -> Reply {
+    let request: AbandonBlockRequestProto = match decode(body) {
+        Ok(request) => request,
+        Err(error) => return Reply::error(error),
+    };
+    let block = match call.own_block(&request.b) {
+        Ok(block) => block,
+        Err(error) => return Reply::error(error),
+    };
+    let shown = ExtendedBlock::from(&request.b);
+    let what = format!("Cannot abandon block {shown} for file{}", request.src);
+    let op = AbandonBlock {
+        path: request.src,
+        file_id: request.file_id.unwrap_or(0),
+        holder: request.holder,
+        block: block.into(),
+    };
+    call.mutate(|| what, Audit::default(), op, |_, _| Ok(AbandonBlockResponseProto {}))
+}
+
+/// fsync: the length of the block being written that readers may count on.
+pub(super) fn fsync(call: &Call, body: Bytes) -> Reply {
+    let request: FsyncRequestProto = match decode(body) {
+        Ok(request) => request,
+        Err(error) => return Reply::error(error),
+    };
+    let what = format!("Cannot fsync file {}", request.src);
+    let op = Fsync {
+        last_block_len: request.last_block_length(),
+        path: request.src,
+        file_id: request.file_id.unwrap_or(0),
+        holder: request.client,
+    };
+    call.mutate(|| what, Audit::default(), op, |_, _| Ok(FsyncResponseProto {}))
+}
+
+/// getAdditionalDatanode: more targets for a pipeline that lost some; answers old and new ones together.
+pub(super) fn get_additional_datanode(call: &Call, body: Bytes) -> Reply {
+    call.plain(body, |call, request: GetAdditionalDatanodeRequestProto| {
+        let shared = &call.shared;
+        let shown = ExtendedBlock::from(&request.blk);
+        shared.require_no_safe_mode(|| format!("Cannot add datanode; src={}, blk={shown}", request.src))?;
+        let block = call.own_block(&request.blk)?;
+        let file = call.file_of(&request.src, request.file_id)?;
+        // The same checks of lease and file as all write calls; a length of -1 changes nothing.
+        shared.state.ns.read().check(&call.command(Fsync {
+            path: request.src.clone(),
+            file_id: request.file_id.unwrap_or(0),
+            holder: request.client_name.clone(),
+            last_block_len: -1,
+        }))?;
+        let uuids = |nodes: &[hadron_proto::hdfs::DatanodeInfoProto]| -> Vec<DatanodeUuid> {
+            nodes.iter().map(|node| node.id.datanode_uuid.as_str().into()).collect()
+        };
+        let ns = shared.state.ns.read();
+        let block_size = file_figures(&ns, file).1;
+        let blocks = shared.state.blocks.lock();
+        let now = shared.state.now();
+        let wanted = PlacementRequest {
+            writer: Some(call.context.peer),
+            count: request.num_additional_nodes.max(1) as usize,
+            block_size,
+            excluded: uuids(&request.excludes),
+            existing: uuids(&request.existings),
+            ..PlacementRequest::default()
+        };
+        let added = blocks.place(&wanted, now, &mut shared.state.rng()).unwrap_or_default();
+        let mut located = convert::located_block(
+            &ns.identity().block_pool,
+            block,
+            0,
+            &convert::uncorrupted(added.into_iter().map(replica).collect()),
+        );
+        let storages = &request.existing_storage_uuids;
+        for (index, existing) in request.existings.iter().enumerate() {
+            located.locs.insert(index, existing.clone());
+            located.storage_i_ds.insert(index, storages.get(index).cloned().unwrap_or_default());
+            located.storage_types.insert(index, hadron_proto::hdfs::StorageTypeProto::Disk as i32);
+            located.is_cached.insert(index, false);
+        }
+        Ok(GetAdditionalDatanodeResponseProto { block: located })
+    })
+}
+
+/// updateBlockForPipeline: a new generation stamp; the stored block keeps its own until updatePipeline.
+pub(super) fn update_block_for_pipeline(call: &Call, body: Bytes) -> Reply {
+    let request: UpdateBlockForPipelineRequestProto = match decode(body) {
+        Ok(request) => request,
+        Err(error) => return Reply::error(error),
+    };
+    let block = match call.own_block(&request.block) {
+        Ok(block) => block,
+        Err(error) => return Reply::error(error),
+    };
+    let what = format!("Cannot get a new GS for block {}", ExtendedBlock::from(&request.block));
+    let op = UpdateBlockForPipeline {
+        block: block.into(),
+        holder: request.client_name,
+    };
+    let given = request.block;
+    call.mutate(|| what, Audit::default(), op, move |_, value| match value {
+        OutcomeValue::Stamp(stamp) => Ok(UpdateBlockForPipelineResponseProto {
+            block: LocatedBlockProto {
+                b: ExtendedBlockProto {
+                    generation_stamp: stamp.0,
+                    ..given
+                },
+                block_token: no_token(),
+                ..LocatedBlockProto::default()
+            },
+        }),
+        other => Err(unexpected("updateBlockForPipeline", &other)),
+    })
+}
+
+/// updatePipeline: records stamp, length and nodes of a rebuilt pipeline.
+pub(super) fn update_pipeline(call: &Call, body: Bytes) -> Reply {
+    let request: UpdatePipelineRequestProto = match decode(body) {
+        Ok(request) => request,
+        Err(error) => return Reply::error(error),
+    };
+    let both = call.own_block(&request.old_block).and_then(|old| Ok((old, call.own_block(&request.new_block)?)));
+    let (old, new) = match both {
+        Ok(both) => both,
+        Err(error) => return Reply::error(error),
+    };
+    let op = UpdatePipeline {
+        holder: request.client_name,
+        old: old.into(),
+        new: new.into(),
+    };
+    let storages = request.storage_i_ds;
+    let nodes: Vec<(DatanodeUuid, Option<StorageId>)> = request
+        .new_nodes
+        .iter()
+        .enumerate()
+        .map(|(index, node)| {
+            let storage = storages.get(index).map(|storage| StorageId::from(storage.as_str()));
+            (node.datanode_uuid.as_str().into(), storage)
+        })
+        .collect();
+    call.mutate(|| "Pipeline not updated".to_owned(), Audit::default(), op, move |shared, _| {
+        shared.state.with_blocks(|_, blocks, _| blocks.pipeline_changed(new.id, &nodes));
+        Ok(UpdatePipelineResponseProto {})
+    })
+}
+
+/// reportBadBlocks: a reader found replicas whose bytes are wrong.
+pub(super) fn report_bad_blocks(call: &Call, body: Bytes) -> Reply {
+    call.plain(body, |call, request: ReportBadBlocksRequestProto| {
+        call.shared.state.with_blocks(|source, blocks, now| {
+            for bad in &request.blocks {
+                let block = ExtendedBlock::from(&bad.b).block;
+                for (index, node) in bad.locs.iter().enumerate() {
+                    let uuid = DatanodeUuid::from(node.id.datanode_uuid.as_str());
+                    let storage = bad.storage_i_ds.get(index).map(|storage| StorageId::from(storage.as_str()));
+                    tracing::info!(%block, node = %uuid, by = %call.context.peer, "client reports a bad replica");
+                    blocks.report_bad_replica(&block, &uuid, storage.as_ref(), source, now);
+                }
+            }
+        });
+        Ok(ReportBadBlocksResponseProto {})
+    })
+}
+
+fn replica(target: Target) -> ReplicaLocation {
+    ReplicaLocation {
+        node: target.node,
+        storage: target.storage,
+        kind: target.kind,
+    }
+}
+
+/// Replication and block size of a file; Hadoop's least values for one that is gone (the command then says so).
+fn file_figures(ns: &Namespace, file: InodeId) -> (u16, u64) {
+    ns.file_info_by_id(file).map_or((1, 0), |status| (status.replication, status.block_size))
+}
+
+impl Call {
+    /// The block a client names, if it is of this pool.
+    fn own_block(&self, block: &ExtendedBlockProto) -> HadoopResult<Block> {
+        let pool = self.shared.state.block_pool();
+        if block.pool_id != pool.as_str() {
+            return Err(HadoopError::io(format!(
+                "Unexpected BlockPoolId {} - expected {pool}",
+                block.pool_id
+            )));
+        }
+        Ok(ExtendedBlock::from(block).block)
+    }
+
+    /// The file a write call is about; an unknown one gives 0, for the command's own checks to refuse.
+    fn file_of(&self, path: &str, file_id: Option<u64>) -> HadoopResult<InodeId> {
+        match file_id {
+            Some(id) if id != 0 => Ok(InodeId(id)),
+            _ => {
+                let ns = self.shared.state.ns.read();
+                Ok(ns.file_id_for_write(&self.caller, path, 0)?.unwrap_or_default())
+            }
+        }
+    }
+
+    /// The fact commands carry: which of the file's last blocks have the minimum of replicas.
+    fn replicated(&self, file: InodeId) -> Vec<i64> {
+        let state = &self.shared.state;
+        let ns = state.ns.read();
+        let last_blocks = ns.last_blocks(file);
+        let blocks = state.blocks.lock();
+        last_blocks.iter().map(|last| last.block.id).filter(|id| blocks.is_min_replicated(*id)).map(|id| id.0).collect()
+    }
+
+    /// A block of the file that is not complete and short of replicas.
+    fn short_of_replicas(&self, file: InodeId) -> Option<BlockId> {
+        let state = &self.shared.state;
+        let ns = state.ns.read();
+        let last_blocks = ns.last_blocks(file);
+        let blocks = state.blocks.lock();
+        let short = |last: &&hadron_namespace::StoredBlock| {
+            last.state != BlockState::Complete && !blocks.is_min_replicated(last.block.id)
+        };
+        last_blocks.iter().find(short).map(|last| last.block.id)
+    }
+
+    fn is_replicated(&self, file: InodeId) -> bool {
+        self.short_of_replicas(file).is_none()
+    }
+
+    /// Waits, holding nothing, until the file's blocks have their minimum of replicas or the time is over.
+    async fn wait_for_replicas(&self, file: InodeId) {
+        let waiting = async {
+            while let Some(block) = self.short_of_replicas(file) {
+                let waiter = self.shared.state.waiters.wait(block);
+                let woken = waiter.woken();
+                if self.short_of_replicas(file) != Some(block) {
+                    continue;
+                }
+                woken.await;
+            }
+        };
+        // Out of time: the answer says "not yet", and the client asks again.
+        let _ = tokio::time::timeout(REPLICATION_WAIT, waiting).await;
+    }
+
+    /// Targets for the file's next block.
+    fn choose_targets(&self, file: InodeId, request: &AddBlockRequestProto) -> HadoopResult<Vec<Target>> {
+        let state = &self.shared.state;
+        let (replication, block_size) = file_figures(&state.ns.read(), file);
+        let wanted = PlacementRequest {
+            writer: Some(self.context.peer),
+            count: usize::from(replication),
+            block_size,
+            excluded: request.exclude_nodes.iter().map(|node| node.id.datanode_uuid.as_str().into()).collect(),
+            existing: Vec::new(),
+            favored: request.favored_nodes.clone(),
+            no_local_write: request.flags.contains(&NO_LOCAL_WRITE),
+            ignore_client_locality: request.flags.contains(&IGNORE_CLIENT_LOCALITY),
+        };
+        let blocks = state.blocks.lock();
+        blocks
+            .place(&wanted, state.now(), &mut state.rng())
+            .map_err(|error| error.to_hadoop(&request.src))
+    }
+
+    /// Tells the block map of a new block's pipeline and the client of both. A block that an earlier try allocated
+    /// keeps its pipeline, if that is still known.
+    fn allocated(&self, allocated: &AllocatedBlock, targets: Vec<Target>) -> HadoopResult<AddBlockResponseProto> {
+        let (block, state) = (allocated.block, &self.shared.state);
+        let replicas = state.with_blocks(|_, blocks, now| {
+            let known = if allocated.retried { blocks.expected(block.id, now) } else { Vec::new() };
+            if !known.is_empty() {
+                return known;
+            }
+            blocks.block_opened(block.id, &targets, now);
+            targets.into_iter().map(replica).collect()
+        });
+        let pool = state.block_pool();
+        let block = convert::located_block(&pool, block, allocated.offset, &convert::uncorrupted(replicas));
+        Ok(AddBlockResponseProto { block })
+    }
+}
