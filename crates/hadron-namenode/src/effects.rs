@@ -5,11 +5,17 @@
 
 use crate::state::stored_block;
 use hadron_blockmap::BlockMap;
-use hadron_namespace::{BlockState, Effect, Namespace};
+use hadron_namespace::{BlockState, Effect, LeaseManager, Namespace};
 use hadron_types::{Block, TimeMs};
 
-/// Carries `effects` over to the block map.
-pub(crate) fn follow(ns: &Namespace, blocks: &mut BlockMap, effects: &[Effect], now: TimeMs) {
+/// Carries `effects` over to the block map and the leases.
+pub(crate) fn follow(
+    ns: &Namespace,
+    blocks: &mut BlockMap,
+    leases: &mut LeaseManager,
+    effects: &[Effect],
+    now: TimeMs,
+) {
     for effect in effects {
         match effect {
             Effect::BlockChanged { block, state, .. } => follow_block(ns, blocks, *block, *state, now),
@@ -26,12 +32,12 @@ pub(crate) fn follow(ns: &Namespace, blocks: &mut BlockMap, effects: &[Effect], 
                     }
                 }
             }
-            // A new block is told with its targets by the call that chose them; leases and reclaiming are others'.
+            Effect::LeaseGranted { file, holder } => leases.grant(*file, holder, now),
+            Effect::LeaseReleased { file } => leases.release(*file),
+            // A new block is told with its targets by the call that chose them; reclaiming is the driver's.
             Effect::BlockAdded { .. }
             | Effect::BlockRecoveryStarted { .. }
             | Effect::FileClosed { .. }
-            | Effect::LeaseGranted { .. }
-            | Effect::LeaseReleased { .. }
             | Effect::ReclaimNeeded => {}
         }
     }

@@ -5,24 +5,36 @@
 //! Invariants: see [`state`] for the locks; a mutation is checked, proposed to the journal, applied by it and only then
 //! answered; every handler of O(path depth) runs inline on the connection's task under the shared lock.
 
+mod access_times;
 pub mod audit;
+mod callers;
+mod client_protocol;
 pub mod convert;
 mod datanode_monitors;
 mod datanode_protocol;
 mod effects;
 pub mod groups;
 mod ha_service;
+mod machine;
+mod monitors;
 mod pages;
+mod protocol_info;
 pub mod settings;
 mod shared;
+mod start;
 pub mod state;
+mod user_mappings;
 mod waiters;
 
+pub use access_times::AccessTimes;
+pub use callers::Callers;
+pub use client_protocol::ClientProtocol;
 pub use datanode_monitors::DatanodeMonitors;
 pub use datanode_protocol::{DatanodeProtocol, DatanodeSettings};
 pub use ha_service::HaService;
 pub use pages::NameNodePages;
 pub use settings::Settings;
 pub use shared::Shared;
+pub use start::{Env, FormatError, NameNode, StartError, format, is_formatted};
 pub use state::State;
 pub use waiters::{BlockWaiters, Waiter};

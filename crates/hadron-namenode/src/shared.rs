@@ -1,8 +1,13 @@
 //! What every handler and monitor of a running NameNode holds.
 
+use crate::access_times::AccessTimes;
+use crate::callers::Callers;
 use crate::{Settings, State};
+use hadron_blockmap::BlockMap;
+use hadron_journal::{CommandLog, LogError};
 use hadron_namespace::command::Op;
 use hadron_namespace::{Caller, Command, Outcome};
+use hadron_types::{ErrorKind, HadoopError, HadoopResult, LogIndex};
 use std::sync::Arc;
 
 /// A running NameNode's parts. Handed around as `Arc<Shared>`.
@@ -11,12 +16,27 @@ pub struct Shared {
     pub state: Arc<State>,
     /// What the configuration says.
     pub settings: Settings,
+    /// Users' groups.
+    pub callers: Callers,
+    /// The journal.
+    pub log: Arc<dyn CommandLog<State>>,
+    /// Access times that wait to be journaled.
+    pub access_times: AccessTimes,
+    /// Name of this host in texts.
+    pub host_name: String,
 }
 
 impl Shared {
     /// Puts the parts together.
-    pub fn new(state: Arc<State>, settings: Settings) -> Self {
-        Self { state, settings }
+    pub fn new(state: Arc<State>, settings: Settings, callers: Callers, log: Arc<dyn CommandLog<State>>) -> Self {
+        Self {
+            state,
+            settings,
+            callers,
+            log,
+            access_times: AccessTimes::default(),
+            host_name: host_name(),
+        }
     }
 
     /// A command of `caller` with the time and limits of now.
@@ -29,16 +49,48 @@ impl Shared {
         Caller::superuser(&self.settings.owner)
     }
 
-    /// Makes `command` durable, applies it and gives its outcome. Dropping the future forgets the answer only.
-    pub async fn propose(&self, command: Command) -> Outcome {
-        let (outcome, events) = {
-            let mut ns = self.state.ns.write();
-            let applied = ns.apply(&command, hadron_namespace::RULES_VERSION);
-            let mut blocks = self.state.blocks.lock();
-            crate::effects::follow(&ns, &mut blocks, &applied.effects, self.state.now());
-            (applied.outcome, blocks.take_events())
-        };
-        self.state.publish(events);
-        outcome
+    /// Makes `command` durable, applies it and gives its outcome. The command enters the journal with this call;
+    /// dropping the future forgets the answer only.
+    pub fn propose(&self, command: Command) -> impl Future<Output = Outcome> + Send + use<> {
+        let pending = self.log.propose(command);
+        async move { pending.await.map_err(log_error)? }
     }
+
+    /// Writes an image of the namespace as it is now.
+    pub async fn checkpoint(&self) -> HadoopResult<LogIndex> {
+        self.log.checkpoint().await.map_err(log_error)
+    }
+
+    /// Index of the last applied entry; Hadoop's transaction id.
+    pub fn last_applied(&self) -> LogIndex {
+        self.log.last_applied()
+    }
+
+    /// Refuses mutations in safe mode; `what` begins the text, e.g. `Cannot delete /a`.
+    pub fn require_no_safe_mode(&self, what: impl FnOnce() -> String) -> HadoopResult<()> {
+        let blocks = self.state.blocks.lock();
+        if !blocks.safe_mode().is_on() {
+            return Ok(());
+        }
+        Err(HadoopError::new(ErrorKind::SafeMode, self.safe_mode_message(&blocks, &what())))
+    }
+
+    /// The text of a SafeModeException.
+    pub fn safe_mode_message(&self, blocks: &BlockMap, what: &str) -> String {
+        blocks.safe_mode().exception_message(what, &self.host_name, self.state.now())
+    }
+}
+
+/// A journal's refusal as clients are told.
+fn log_error(error: LogError) -> HadoopError {
+    match error {
+        // Nothing was written: the same call may succeed a little later.
+        LogError::Overloaded(_) => HadoopError::new(ErrorKind::Retriable, "Server too busy"),
+        LogError::NoSpace(_) => HadoopError::new(ErrorKind::SafeMode, error.to_string()),
+        other => HadoopError::io(other.to_string()),
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

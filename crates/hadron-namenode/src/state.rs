@@ -6,12 +6,13 @@
 use crate::waiters::BlockWaiters;
 use hadron_blockmap::{BlockEvent, BlockMap, BlockSource, BlockState, StoredBlock};
 use hadron_env::{Clock, Random};
-use hadron_namespace::Namespace;
+use hadron_namespace::{LeaseManager, Namespace};
 use hadron_types::{BlockId, BlockPoolId, TimeMs};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// State that RPC handlers, the journal's machine and the monitors share.
 pub struct State {
@@ -19,6 +20,8 @@ pub struct State {
     pub ns: RwLock<Namespace>,
     /// Soft block state.
     pub blocks: Mutex<BlockMap>,
+    /// When leases end. Taken after [`State::blocks`].
+    pub leases: Mutex<LeaseManager>,
     /// Calls that wait for replicas.
     pub waiters: BlockWaiters,
     /// The clock; [`State::now`] is what to ask.
@@ -29,6 +32,10 @@ pub struct State {
     is_live: AtomicBool,
     /// Set when safe mode ended by itself: the redundancy monitor then examines all blocks.
     pub examine_all: AtomicBool,
+    /// Tells the reclaim driver that detached trees wait.
+    pub(crate) reclaim_needed: Notify,
+    /// Time of the latest command, ms; commands never carry an earlier one.
+    pub(crate) last_command_time: AtomicU64,
     started_wall: TimeMs,
     started_mono: Duration,
 }
@@ -39,7 +46,10 @@ impl State {
         Self {
             ns: RwLock::new(namespace),
             blocks: Mutex::new(blocks),
+            leases: Mutex::new(LeaseManager::new()),
             waiters: BlockWaiters::default(),
+            reclaim_needed: Notify::new(),
+            last_command_time: AtomicU64::new(0),
             started_wall: clock.now(),
             started_mono: clock.monotonic(),
             clock,
@@ -70,6 +80,11 @@ impl State {
         let ns = self.ns.read();
         let mut blocks = self.blocks.lock();
         blocks.start_up(ns.counts().complete_blocks, self.now());
+        let mut leases = self.leases.lock();
+        for open in ns.open_files() {
+            leases.grant(open.file, &open.holder, self.now());
+        }
+        drop(leases);
         self.is_live.store(true, Ordering::Release);
         let events = blocks.take_events();
         drop(blocks);

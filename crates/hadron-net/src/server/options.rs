@@ -1,6 +1,8 @@
 //! The server's limits, with the configuration keys they come from.
 
 use crate::ProxyUsers;
+use hadron_env::Configuration;
+use hadron_env::config::keys;
 use std::time::Duration;
 
 /// Limits and rules of one server. `Default` gives Hadoop 3.3's values.
@@ -44,6 +46,24 @@ impl Default for RpcServerOptions {
             idle_threshold: 4000,
             max_idle: Duration::from_secs(20),
             proxy_users: ProxyUsers::default(),
+        }
+    }
+}
+
+impl RpcServerOptions {
+    /// Reads the `ipc.*` keys. Proxy users are set apart, for they need a way to learn groups.
+    pub fn from_configuration(conf: &Configuration) -> Self {
+        let defaults = Self::default();
+        let max_connections = match conf.get(keys::IPC_SERVER_MAX_CONNECTIONS) {
+            0 => defaults.max_connections,
+            limit => limit,
+        };
+        Self {
+            max_frame_len: usize::try_from(conf.get(keys::IPC_MAXIMUM_DATA_LENGTH)).unwrap_or(usize::MAX),
+            max_connections,
+            idle_threshold: conf.get(keys::IPC_CLIENT_IDLETHRESHOLD),
+            max_idle: conf.get(keys::IPC_CLIENT_CONNECTION_MAXIDLETIME) * 2,
+            ..defaults
         }
     }
 }

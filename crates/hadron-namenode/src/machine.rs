@@ -1,0 +1,98 @@
+//! The state as the journal drives it: encoding of commands, applying them in order, images.
+//!
+//! Invariants: entries are applied under one hold of the namespace lock per batch, and soft state follows each before
+//! the next; during replay soft state follows nothing, since DataNodes will report it.
+
+use crate::State;
+use crate::effects;
+use hadron_journal::{CodecError, Entry, ImageReader, StateMachine};
+use hadron_namespace::image::{ImageLoader, decode_slice};
+use hadron_namespace::{Command, Namespace, Outcome, OutcomeDigest, RULES_VERSION};
+use prost::Message;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+/// Image slices encoded ahead of the disk.
+const SLICES_AHEAD: usize = 2;
+
+impl StateMachine for State {
+    type Command = Command;
+    type Outcome = Outcome;
+    type Snapshot = Namespace;
+
+    fn rules_version(&self) -> u32 {
+        RULES_VERSION
+    }
+
+    fn order(&self, command: &mut Command) {
+        let before = self.last_command_time.fetch_max(command.time_ms, Ordering::AcqRel);
+        command.time_ms = command.time_ms.max(before);
+    }
+
+    fn encode(&self, command: &Command, buffer: &mut Vec<u8>) {
+        // A Vec grows as needed: encoding into it cannot fail.
+        let _ = command.encode(buffer);
+    }
+
+    fn decode(&self, payload: &[u8]) -> Result<Command, CodecError> {
+        Command::decode(payload).map_err(|error| CodecError(error.to_string()))
+    }
+
+    fn apply(&self, entries: &mut Vec<Entry<Command>>, outcomes: &mut Vec<Outcome>) {
+        let is_live = self.is_live();
+        let mut ns = self.ns.write();
+        let mut blocks = is_live.then(|| self.blocks.lock());
+        let mut leases = is_live.then(|| self.leases.lock());
+        let mut needs_reclaim = false;
+        let now = self.now();
+        for entry in entries.drain(..) {
+            let applied = ns.apply(&entry.command, entry.rules_version);
+            self.last_command_time.fetch_max(entry.command.time_ms, Ordering::AcqRel);
+            if let (Some(blocks), Some(leases)) = (blocks.as_deref_mut(), leases.as_deref_mut()) {
+                effects::follow(&ns, blocks, leases, &applied.effects, now);
+                needs_reclaim |= applied.effects.contains(&hadron_namespace::Effect::ReclaimNeeded);
+            }
+            outcomes.push(applied.outcome);
+        }
+        let events = blocks.as_deref_mut().map(hadron_blockmap::BlockMap::take_events);
+        drop(leases);
+        drop(blocks);
+        drop(ns);
+        self.publish(events.unwrap_or_default());
+        if needs_reclaim {
+            self.reclaim_needed.notify_one();
+        }
+    }
+
+    fn digest(&self, outcome: &Outcome, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(&OutcomeDigest::default().then(outcome).0.to_le_bytes());
+    }
+
+    fn snapshot(&self) -> Namespace {
+        self.ns.read().snapshot()
+    }
+
+    fn image(snapshot: Namespace) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
+        // Slices borrow the snapshot, so a thread of their own encodes them while the caller writes.
+        let (sender, receiver) = mpsc::sync_channel(SLICES_AHEAD);
+        std::thread::spawn(move || {
+            for slice in snapshot.image_slices() {
+                if sender.send(slice).is_err() {
+                    return;
+                }
+            }
+        });
+        Box::new(receiver.into_iter())
+    }
+
+    fn restore(&self, image: &ImageReader) -> Result<(), CodecError> {
+        let failed = |error: hadron_namespace::image::ImageError| CodecError(error.to_string());
+        let mut loader = ImageLoader::new();
+        for number in 0..image.slice_count() {
+            let bytes = image.read_slice(number)?;
+            loader.add(decode_slice(&bytes, 0).map_err(failed)?).map_err(failed)?;
+        }
+        *self.ns.write() = loader.finish().map_err(failed)?;
+        Ok(())
+    }
+}
