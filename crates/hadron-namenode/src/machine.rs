@@ -47,7 +47,8 @@ impl StateMachine for State {
         let now = self.now();
         for entry in entries.drain(..) {
             let applied = ns.apply(&entry.command, entry.rules_version);
-            self.last_command_time.fetch_max(entry.command.time_ms, Ordering::AcqRel);
+            self.last_command_time
+                .fetch_max(entry.command.time_ms, Ordering::AcqRel);
             if let (Some(blocks), Some(leases)) = (blocks.as_deref_mut(), leases.as_deref_mut()) {
                 effects::follow(&ns, blocks, leases, &applied.effects, now);
                 needs_reclaim |= applied.effects.contains(&hadron_namespace::Effect::ReclaimNeeded);

@@ -16,13 +16,13 @@ use hadron_types::{ErrorKind, HadoopError, HadoopResult};
 const RPC_KIND: &str = "RPC_PROTOCOL_BUFFER";
 
 /// The protocol, over a list of names.
-pub struct ProtocolInfo {
+pub(crate) struct ProtocolInfo {
     served: Vec<&'static str>,
 }
 
 impl ProtocolInfo {
     /// `served`: names of the server's other protocols.
-    pub fn new(served: Vec<&'static str>) -> Self {
+    pub(crate) fn new(served: Vec<&'static str>) -> Self {
         Self { served }
     }
 
@@ -30,7 +30,10 @@ impl ProtocolInfo {
         if name == PROTOCOL_META_INFO || self.served.contains(&name) {
             return Ok(());
         }
-        Err(HadoopError::new(ErrorKind::NoSuchProtocol, format!("Unknown protocol: {name}")))
+        Err(HadoopError::new(
+            ErrorKind::NoSuchProtocol,
+            format!("Unknown protocol: {name}"),
+        ))
     }
 
     fn versions(&self, body: Bytes) -> HadoopResult<GetProtocolVersionsResponseProto> {

@@ -72,12 +72,17 @@ impl Shared {
         if !blocks.safe_mode().is_on() {
             return Ok(());
         }
-        Err(HadoopError::new(ErrorKind::SafeMode, self.safe_mode_message(&blocks, &what())))
+        Err(HadoopError::new(
+            ErrorKind::SafeMode,
+            self.safe_mode_message(&blocks, &what()),
+        ))
     }
 
     /// The text of a SafeModeException.
     pub fn safe_mode_message(&self, blocks: &BlockMap, what: &str) -> String {
-        blocks.safe_mode().exception_message(what, &self.host_name, self.state.now())
+        blocks
+            .safe_mode()
+            .exception_message(what, &self.host_name, self.state.now())
     }
 }
 

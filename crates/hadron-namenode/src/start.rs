@@ -68,12 +68,7 @@ pub struct NameNode {
 /// `cluster_id`: to join other daemons' cluster; else one is made up. Blocks.
 ///
 /// Errors: a dir is in use, holds a file system (without `force`) or cannot be written.
-pub fn format(
-    conf: &Configuration,
-    env: &Env,
-    cluster_id: Option<&str>,
-    force: bool,
-) -> Result<Identity, FormatError> {
+pub fn format(conf: &Configuration, env: &Env, cluster_id: Option<&str>, force: bool) -> Result<Identity, FormatError> {
     let now = env.clock.now();
     let made = hadron_journal::Identity::generate(&*env.random, now, "127.0.0.1", cluster_id);
     let settings = Settings::from_configuration(conf);
@@ -200,7 +195,9 @@ async fn recover(
         tracing::info!(opened = ?log.opened(), "journal recovered");
         Ok((state, Arc::new(log) as Arc<dyn CommandLog<State>>))
     });
-    recovered.await.map_err(|error| StartError::Storage(io::Error::other(error)))?
+    recovered
+        .await
+        .map_err(|error| StartError::Storage(io::Error::other(error)))?
 }
 
 async fn listen_rpc(conf: &Configuration, shared: &Arc<Shared>) -> Result<RpcServer, StartError> {
@@ -237,7 +234,9 @@ async fn listen_http(conf: &Configuration, shared: &Arc<Shared>, rpc: &RpcServer
     let at = conf.namenode_http_bind_address()?;
     let addr = resolve(&at).await?;
     let pages = NameNodePages::new(Arc::clone(shared), rpc.metrics(), rpc.local_addr().port());
-    AdminHttp::bind(addr, Arc::new(pages)).await.map_err(|error| listen_error(&at, error))
+    AdminHttp::bind(addr, Arc::new(pages))
+        .await
+        .map_err(|error| listen_error(&at, error))
 }
 
 async fn resolve(at: &HostPort) -> Result<SocketAddr, StartError> {

@@ -9,13 +9,13 @@ use hadron_types::{ErrorKind, HadoopError};
 use std::sync::Arc;
 
 /// The protocol, served from the group cache.
-pub struct UserMappings {
+pub(crate) struct UserMappings {
     shared: Arc<Shared>,
 }
 
 impl UserMappings {
     /// Serves `shared`'s groups.
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
 }
@@ -36,13 +36,18 @@ impl RpcProtocol for UserMappings {
         let request: GetGroupsForUserRequestProto = match decode_checked(body) {
             Ok(request) => request,
             Err(error) => {
-                return Some(Reply::error(HadoopError::new(ErrorKind::InvalidProtocolBuffer, error.to_string())));
+                return Some(Reply::error(HadoopError::new(
+                    ErrorKind::InvalidProtocolBuffer,
+                    error.to_string(),
+                )));
             }
         };
         let shared = Arc::clone(&self.shared);
         Some(Reply::spawned(async move {
             let lookup = tokio::task::spawn_blocking(move || shared.callers.groups().lookup(&request.user));
-            let groups = lookup.await.map_err(|error| HadoopError::io(format!("resolve groups: {error}")))?;
+            let groups = lookup
+                .await
+                .map_err(|error| HadoopError::io(format!("resolve groups: {error}")))?;
             let groups = groups.to_vec();
             Ok(GetGroupsForUserResponseProto { groups })
         }))

@@ -101,7 +101,10 @@ pub(super) fn get_ec_block_group_stats(call: &Call, body: Bytes) -> Reply {
 pub(super) fn get_datanode_report(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: GetDatanodeReportRequestProto| {
         let reports = call.datanodes(request.r#type());
-        let di = reports.iter().map(|report| convert::datanode_info(&report.info)).collect();
+        let di = reports
+            .iter()
+            .map(|report| convert::datanode_info(&report.info))
+            .collect();
         Ok(GetDatanodeReportResponseProto { di })
     })
 }
@@ -112,7 +115,9 @@ pub(super) fn get_datanode_storage_report(call: &Call, body: Bytes) -> Reply {
         call.require_superuser()?;
         let reports = call.datanodes(request.r#type());
         let datanode_storage_reports = reports.iter().map(convert::datanode_storage_report).collect();
-        Ok(GetDatanodeStorageReportResponseProto { datanode_storage_reports })
+        Ok(GetDatanodeStorageReportResponseProto {
+            datanode_storage_reports,
+        })
     })
 }
 
@@ -121,9 +126,17 @@ pub(super) fn list_corrupt_file_blocks(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &ListCorruptFileBlocksRequestProto, ns| {
         call.require_superuser()?;
         let skip: usize = request.cookie().parse().unwrap_or(0);
-        let missing = call.shared.state.blocks.lock().missing_blocks(skip + CORRUPT_FILES_PAGE);
+        let missing = call
+            .shared
+            .state
+            .blocks
+            .lock()
+            .missing_blocks(skip + CORRUPT_FILES_PAGE);
         let root = request.path.trim_end_matches('/');
-        let paths = missing.iter().skip(skip).filter_map(|id| ns.path_of(ns.stored_block(*id)?.file));
+        let paths = missing
+            .iter()
+            .skip(skip)
+            .filter_map(|id| ns.path_of(ns.stored_block(*id)?.file));
         let files = paths.filter(|path| path.starts_with(root)).collect();
         let cookie = missing.len().to_string();
         Ok(ListCorruptFileBlocksResponseProto {
@@ -138,7 +151,13 @@ pub(super) fn set_safe_mode(call: &Call, body: Bytes) -> Reply {
         let action = request.action();
         if action != SafeModeActionProto::SafemodeGet {
             let allowed = call.require_superuser();
-            call.audit_outcome(&Audit { command: "safemode_set", ..Audit::default() }, &allowed);
+            call.audit_outcome(
+                &Audit {
+                    command: "safemode_set",
+                    ..Audit::default()
+                },
+                &allowed,
+            );
             allowed?;
         }
         let result = call.shared.state.with_blocks(|_, blocks, _| {
@@ -206,7 +225,9 @@ pub(super) fn finalize_upgrade(call: &Call, body: Bytes) -> Reply {
 pub(super) fn upgrade_status(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, _: UpgradeStatusRequestProto| {
         call.require_superuser()?;
-        Ok(UpgradeStatusResponseProto { upgrade_finalized: true })
+        Ok(UpgradeStatusResponseProto {
+            upgrade_finalized: true,
+        })
     })
 }
 

@@ -71,5 +71,14 @@ pub(super) fn set_replication(call: &Call, body: Bytes) -> Reply {
         // Java reads the field as a short.
         replication: i32::from(request.replication as i16),
     };
-    call.mutate(|| what, audit, op, |_, value| Ok(SetReplicationResponseProto { result: value.is_true() }))
+    call.mutate(
+        || what,
+        audit,
+        op,
+        |_, value| {
+            Ok(SetReplicationResponseProto {
+                result: value.is_true(),
+            })
+        },
+    )
 }

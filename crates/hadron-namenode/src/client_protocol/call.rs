@@ -165,7 +165,11 @@ impl Call {
     }
 
     fn audit(&self, audit: &Audit, allowed: bool, perm: Option<&str>) {
-        let caller_context = self.context.caller_context.as_ref().filter(|_| self.shared.settings.caller_context);
+        let caller_context = self
+            .context
+            .caller_context
+            .as_ref()
+            .filter(|_| self.shared.settings.caller_context);
         AuditEvent {
             allowed,
             user: &self.context.user.user,
@@ -188,7 +192,9 @@ impl Call {
         );
         let path = audit.dst.as_deref().or(audit.src.as_deref()).filter(|_| shows)?;
         let ns = self.shared.state.ns.read();
-        let status = ns.file_info(&Caller::superuser(&self.shared.settings.owner), path).ok()??;
+        let status = ns
+            .file_info(&Caller::superuser(&self.shared.settings.owner), path)
+            .ok()??;
         Some(format!("{}:{}:{}", status.owner, status.group, status.permission))
     }
 }

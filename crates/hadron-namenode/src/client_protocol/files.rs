@@ -41,12 +41,10 @@ pub(super) fn create(call: &Call, body: Bytes) -> Reply {
     };
     let (call, command) = (call.clone(), call.command(op));
     match call.admit(&command, || what) {
-        Err(error) if takes_over && error.kind == ErrorKind::AlreadyBeingCreated => {
-            Reply::waiting(async move {
-                call.take_over("CREATE_FILE", &path, error).await?;
-                create_now(&call, command, audit).await
-            })
-        }
+        Err(error) if takes_over && error.kind == ErrorKind::AlreadyBeingCreated => Reply::waiting(async move {
+            call.take_over("CREATE_FILE", &path, error).await?;
+            create_now(&call, command, audit).await
+        }),
         Err(error) => {
             call.audit_denied(&audit, &error);
             Reply::error(error)
@@ -142,7 +140,10 @@ impl Call {
             let Some(open) = open else { return Ok(()) };
             (open.holder, open.file)
         };
-        let expired = state.leases.lock().is_soft_expired(&holder, state.now(), LEASE_SOFT_LIMIT_MS);
+        let expired = state
+            .leases
+            .lock()
+            .is_soft_expired(&holder, state.now(), LEASE_SOFT_LIMIT_MS);
         if !expired {
             return Err(refusal);
         }
@@ -169,14 +170,20 @@ impl crate::Shared {
             let last_blocks = ns.last_blocks(file);
             let replicated = |id| blocks.is_min_replicated(id);
             let now = self.state.now();
-            let last_block_has_replicas =
-                last_blocks.last().is_some_and(|last| !blocks.expected(last.block.id, now).is_empty());
+            let last_block_has_replicas = last_blocks
+                .last()
+                .is_some_and(|last| !blocks.expected(last.block.id, now).is_empty());
             self.command(
                 self.own_caller(),
                 hadron_namespace::command::ReleaseLease {
                     file_id: file.0,
                     new_holder,
-                    replicated: last_blocks.iter().map(|b| b.block.id).filter(|id| replicated(*id)).map(|id| id.0).collect(),
+                    replicated: last_blocks
+                        .iter()
+                        .map(|b| b.block.id)
+                        .filter(|id| replicated(*id))
+                        .map(|id| id.0)
+                        .collect(),
                     last_block_has_replicas,
                 },
             )

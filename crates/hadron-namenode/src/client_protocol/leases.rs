@@ -18,7 +18,11 @@ pub(super) fn renew_lease(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: RenewLeaseRequestProto| {
         let shared = &call.shared;
         shared.require_no_safe_mode(|| format!("Cannot renew lease for {}", request.client_name))?;
-        shared.state.leases.lock().renew(&request.client_name, shared.state.now());
+        shared
+            .state
+            .leases
+            .lock()
+            .renew(&request.client_name, shared.state.now());
         Ok(RenewLeaseResponseProto {})
     })
 }
@@ -44,16 +48,23 @@ pub(super) fn list_open_files(call: &Call, body: Bytes) -> Reply {
         call.require_superuser()?;
         let filter = request.path().trim_end_matches('/');
         let after = u64::try_from(request.id).unwrap_or(0);
-        let below = |path: &str| path.strip_prefix(filter).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let mut open = ns.open_files().into_iter().filter(|open| open.file.0 > after).filter_map(|open| {
-            let path = ns.path_of(open.file).filter(|path| below(path))?;
-            Some(OpenFilesBatchResponseProto {
-                id: open.file.0 as i64,
-                path,
-                client_name: open.holder.as_ref().to_owned(),
-                client_machine: open.client_machine.as_ref().to_owned(),
-            })
-        });
+        let below = |path: &str| {
+            path.strip_prefix(filter)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mut open = ns
+            .open_files()
+            .into_iter()
+            .filter(|open| open.file.0 > after)
+            .filter_map(|open| {
+                let path = ns.path_of(open.file).filter(|path| below(path))?;
+                Some(OpenFilesBatchResponseProto {
+                    id: open.file.0 as i64,
+                    path,
+                    client_name: open.holder.as_ref().to_owned(),
+                    client_machine: open.client_machine.as_ref().to_owned(),
+                })
+            });
         let entries = open.by_ref().take(OPEN_FILES_PAGE).collect();
         Ok(ListOpenFilesResponseProto {
             entries,

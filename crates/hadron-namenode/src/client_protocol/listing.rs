@@ -6,9 +6,7 @@ use crate::convert;
 use bytes::Bytes;
 use hadron_namespace::ListingLimits;
 use hadron_net::Reply;
-use hadron_proto::hdfs::{
-    DirectoryListingProto, GetListingRequestProto, GetListingResponseProto, HdfsFileStatusProto,
-};
+use hadron_proto::hdfs::{DirectoryListingProto, GetListingRequestProto, GetListingResponseProto, HdfsFileStatusProto};
 
 /// A page with locations ends when it has so many replicas (Hadoop's `dfs.ls.limit` counts both).
 const MIN_LOCATIONS: usize = 1;
@@ -42,6 +40,8 @@ pub(super) fn get_listing(call: &Call, body: Bytes) -> Reply {
             partial_listing: entries.collect(),
             remaining_entries: listing.remaining,
         };
-        Ok(GetListingResponseProto { dir_list: Some(dir_list) })
+        Ok(GetListingResponseProto {
+            dir_list: Some(dir_list),
+        })
     })
 }

@@ -24,7 +24,16 @@ pub(super) fn mkdirs(call: &Call, body: Bytes) -> Reply {
         create_parent: request.create_parent,
         unmasked_permission: request.unmasked.map(|unmasked| unmasked.perm),
     };
-    call.mutate(|| what, audit, op, |_, value| Ok(MkdirsResponseProto { result: value.is_true() }))
+    call.mutate(
+        || what,
+        audit,
+        op,
+        |_, value| {
+            Ok(MkdirsResponseProto {
+                result: value.is_true(),
+            })
+        },
+    )
 }
 
 /// rename: the old one, which answers false where it cannot.
@@ -42,7 +51,16 @@ pub(super) fn rename(call: &Call, body: Bytes) -> Reply {
         source: request.src,
         target: request.dst,
     };
-    call.mutate(|| what, audit, op, |_, value| Ok(RenameResponseProto { result: value.is_true() }))
+    call.mutate(
+        || what,
+        audit,
+        op,
+        |_, value| {
+            Ok(RenameResponseProto {
+                result: value.is_true(),
+            })
+        },
+    )
 }
 
 /// rename2: the exact one.
@@ -78,5 +96,14 @@ pub(super) fn delete(call: &Call, body: Bytes) -> Reply {
         path: request.src,
         recursive: request.recursive,
     };
-    call.mutate(|| what, audit, op, |_, value| Ok(DeleteResponseProto { result: value.is_true() }))
+    call.mutate(
+        || what,
+        audit,
+        op,
+        |_, value| {
+            Ok(DeleteResponseProto {
+                result: value.is_true(),
+            })
+        },
+    )
 }

@@ -136,7 +136,11 @@ impl Call {
 
     /// Adds locations to a file's blocks.
     pub(super) fn locate_file(&self, ns: &Namespace, blocks: &mut BlockMap, file: &FileBlocks) -> LocatedBlocksProto {
-        let last_in_range = file.blocks.last().zip(file.last_block).is_some_and(|(a, b)| a.block.id == b.block.id);
+        let last_in_range = file
+            .blocks
+            .last()
+            .zip(file.last_block)
+            .is_some_and(|(a, b)| a.block.id == b.block.id);
         let listed: Vec<LocatedBlockProto> = file.blocks.iter().map(|block| self.locate(ns, blocks, block)).collect();
         let last_block = match listed.last() {
             Some(last) if last_in_range => Some(last.clone()),

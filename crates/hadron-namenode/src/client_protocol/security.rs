@@ -15,12 +15,16 @@ use hadron_types::{ErrorKind, HadoopError, HadoopResult};
 
 /// getDataEncryptionKey: none, for transfers are not encrypted.
 pub(super) fn get_data_encryption_key(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |_, _: GetDataEncryptionKeyRequestProto| Ok(GetDataEncryptionKeyResponseProto::default()))
+    call.plain(body, |_, _: GetDataEncryptionKeyRequestProto| {
+        Ok(GetDataEncryptionKeyResponseProto::default())
+    })
 }
 
 /// getDelegationToken: none, as an insecure Hadoop answers.
 pub(super) fn get_delegation_token(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |_, _: GetDelegationTokenRequestProto| Ok(GetDelegationTokenResponseProto::default()))
+    call.plain(body, |_, _: GetDelegationTokenRequestProto| {
+        Ok(GetDelegationTokenResponseProto::default())
+    })
 }
 
 /// getEZForPath: no path is in an encryption zone.

@@ -76,7 +76,12 @@ pub(super) fn get_storage_policies(call: &Call, body: Bytes) -> Reply {
 pub(super) fn get_storage_policy(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &GetStoragePolicyRequestProto, ns| {
         let path = &request.path;
-        let missing = || HadoopError::new(ErrorKind::FileNotFound, format!("File/Directory does not exist: {path}"));
+        let missing = || {
+            HadoopError::new(
+                ErrorKind::FileNotFound,
+                format!("File/Directory does not exist: {path}"),
+            )
+        };
         let status = ns.file_info(&call.caller, path)?.ok_or_else(missing)?;
         let find = |id: u32| POLICIES.iter().find(|policy| policy.id == id);
         let policy = find(u32::from(status.storage_policy)).or_else(|| find(HOT));

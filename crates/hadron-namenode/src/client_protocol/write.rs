@@ -19,7 +19,9 @@ use hadron_proto::hdfs::{
     ReportBadBlocksRequestProto, ReportBadBlocksResponseProto, UpdateBlockForPipelineRequestProto,
     UpdateBlockForPipelineResponseProto, UpdatePipelineRequestProto, UpdatePipelineResponseProto,
 };
-use hadron_types::{Block, BlockId, DatanodeUuid, ErrorKind, ExtendedBlock, HadoopError, HadoopResult, InodeId, StorageId};
+use hadron_types::{
+    Block, BlockId, DatanodeUuid, ErrorKind, ExtendedBlock, HadoopError, HadoopResult, InodeId, StorageId,
+};
 use std::time::Duration;
 
 /// How long `complete` and `addBlock` wait for the previous block's minimum of replicas before they say "not yet".
@@ -34,7 +36,11 @@ pub(super) fn add_block(call: &Call, body: Bytes) -> Reply {
     call.wait(body, |call, request: AddBlockRequestProto| async move {
         let shared = &call.shared;
         shared.require_no_safe_mode(|| format!("Cannot add block to {}", request.src))?;
-        let previous = request.previous.as_ref().map(|block| call.own_block(block)).transpose()?;
+        let previous = request
+            .previous
+            .as_ref()
+            .map(|block| call.own_block(block))
+            .transpose()?;
         let op = |replicated| AddBlock {
             path: request.src.clone(),
             file_id: request.file_id.unwrap_or(0),
@@ -45,7 +51,10 @@ pub(super) fn add_block(call: &Call, body: Bytes) -> Reply {
         let file = call.file_of(&request.src, request.file_id)?;
         let mut command = call.command(op(call.replicated(file)));
         let checked = shared.state.ns.read().check(&command);
-        if checked.as_ref().is_err_and(|error| error.kind == ErrorKind::NotReplicatedYet) {
+        if checked
+            .as_ref()
+            .is_err_and(|error| error.kind == ErrorKind::NotReplicatedYet)
+        {
             call.wait_for_replicas(file).await;
             command = call.command(op(call.replicated(file)));
             shared.state.ns.read().check(&command)?;
@@ -82,7 +91,9 @@ pub(super) fn complete(call: &Call, body: Bytes) -> Reply {
             call.wait_for_replicas(file).await;
         }
         let result = shared.propose(call.command(op(call.replicated(file)))).await?;
-        Ok(CompleteResponseProto { result: result.is_true() })
+        Ok(CompleteResponseProto {
+            result: result.is_true(),
+        })
     })
 }
 
@@ -163,8 +174,12 @@ pub(super) fn get_additional_datanode(call: &Call, body: Bytes) -> Reply {
         let storages = &request.existing_storage_uuids;
         for (index, existing) in request.existings.iter().enumerate() {
             located.locs.insert(index, existing.clone());
-            located.storage_i_ds.insert(index, storages.get(index).cloned().unwrap_or_default());
-            located.storage_types.insert(index, hadron_proto::hdfs::StorageTypeProto::Disk as i32);
+            located
+                .storage_i_ds
+                .insert(index, storages.get(index).cloned().unwrap_or_default());
+            located
+                .storage_types
+                .insert(index, hadron_proto::hdfs::StorageTypeProto::Disk as i32);
             located.is_cached.insert(index, false);
         }
         Ok(GetAdditionalDatanodeResponseProto { block: located })
@@ -187,19 +202,24 @@ pub(super) fn update_block_for_pipeline(call: &Call, body: Bytes) -> Reply {
         holder: request.client_name,
     };
     let given = request.block;
-    call.mutate(|| what, Audit::default(), op, move |_, value| match value {
-        OutcomeValue::Stamp(stamp) => Ok(UpdateBlockForPipelineResponseProto {
-            block: LocatedBlockProto {
-                b: ExtendedBlockProto {
-                    generation_stamp: stamp.0,
-                    ..given
+    call.mutate(
+        || what,
+        Audit::default(),
+        op,
+        move |_, value| match value {
+            OutcomeValue::Stamp(stamp) => Ok(UpdateBlockForPipelineResponseProto {
+                block: LocatedBlockProto {
+                    b: ExtendedBlockProto {
+                        generation_stamp: stamp.0,
+                        ..given
+                    },
+                    block_token: no_token(),
+                    ..LocatedBlockProto::default()
                 },
-                block_token: no_token(),
-                ..LocatedBlockProto::default()
-            },
-        }),
-        other => Err(unexpected("updateBlockForPipeline", &other)),
-    })
+            }),
+            other => Err(unexpected("updateBlockForPipeline", &other)),
+        },
+    )
 }
 
 /// updatePipeline: records stamp, length and nodes of a rebuilt pipeline.
@@ -208,7 +228,9 @@ pub(super) fn update_pipeline(call: &Call, body: Bytes) -> Reply {
         Ok(request) => request,
         Err(error) => return Reply::error(error),
     };
-    let both = call.own_block(&request.old_block).and_then(|old| Ok((old, call.own_block(&request.new_block)?)));
+    let both = call
+        .own_block(&request.old_block)
+        .and_then(|old| Ok((old, call.own_block(&request.new_block)?)));
     let (old, new) = match both {
         Ok(both) => both,
         Err(error) => return Reply::error(error),
@@ -228,10 +250,17 @@ pub(super) fn update_pipeline(call: &Call, body: Bytes) -> Reply {
             (node.datanode_uuid.as_str().into(), storage)
         })
         .collect();
-    call.mutate(|| "Pipeline not updated".to_owned(), Audit::default(), op, move |shared, _| {
-        shared.state.with_blocks(|_, blocks, _| blocks.pipeline_changed(new.id, &nodes));
-        Ok(UpdatePipelineResponseProto {})
-    })
+    call.mutate(
+        || "Pipeline not updated".to_owned(),
+        Audit::default(),
+        op,
+        move |shared, _| {
+            shared
+                .state
+                .with_blocks(|_, blocks, _| blocks.pipeline_changed(new.id, &nodes));
+            Ok(UpdatePipelineResponseProto {})
+        },
+    )
 }
 
 /// reportBadBlocks: a reader found replicas whose bytes are wrong.
@@ -242,7 +271,10 @@ pub(super) fn report_bad_blocks(call: &Call, body: Bytes) -> Reply {
                 let block = ExtendedBlock::from(&bad.b).block;
                 for (index, node) in bad.locs.iter().enumerate() {
                     let uuid = DatanodeUuid::from(node.id.datanode_uuid.as_str());
-                    let storage = bad.storage_i_ds.get(index).map(|storage| StorageId::from(storage.as_str()));
+                    let storage = bad
+                        .storage_i_ds
+                        .get(index)
+                        .map(|storage| StorageId::from(storage.as_str()));
                     tracing::info!(%block, node = %uuid, by = %call.context.peer, "client reports a bad replica");
                     blocks.report_bad_replica(&block, &uuid, storage.as_ref(), source, now);
                 }
@@ -262,7 +294,8 @@ fn replica(target: Target) -> ReplicaLocation {
 
 /// Replication and block size of a file; Hadoop's least values for one that is gone (the command then says so).
 fn file_figures(ns: &Namespace, file: InodeId) -> (u16, u64) {
-    ns.file_info_by_id(file).map_or((1, 0), |status| (status.replication, status.block_size))
+    ns.file_info_by_id(file)
+        .map_or((1, 0), |status| (status.replication, status.block_size))
 }
 
 impl Call {
@@ -295,7 +328,12 @@ impl Call {
         let ns = state.ns.read();
         let last_blocks = ns.last_blocks(file);
         let blocks = state.blocks.lock();
-        last_blocks.iter().map(|last| last.block.id).filter(|id| blocks.is_min_replicated(*id)).map(|id| id.0).collect()
+        last_blocks
+            .iter()
+            .map(|last| last.block.id)
+            .filter(|id| blocks.is_min_replicated(*id))
+            .map(|id| id.0)
+            .collect()
     }
 
     /// A block of the file that is not complete and short of replicas.
@@ -338,7 +376,11 @@ impl Call {
             writer: Some(self.context.peer),
             count: usize::from(replication),
             block_size,
-            excluded: request.exclude_nodes.iter().map(|node| node.id.datanode_uuid.as_str().into()).collect(),
+            excluded: request
+                .exclude_nodes
+                .iter()
+                .map(|node| node.id.datanode_uuid.as_str().into())
+                .collect(),
             existing: Vec::new(),
             favored: request.favored_nodes.clone(),
             no_local_write: request.flags.contains(&NO_LOCAL_WRITE),
@@ -355,7 +397,11 @@ impl Call {
     fn allocated(&self, allocated: &AllocatedBlock, targets: Vec<Target>) -> HadoopResult<AddBlockResponseProto> {
         let (block, state) = (allocated.block, &self.shared.state);
         let replicas = state.with_blocks(|_, blocks, now| {
-            let known = if allocated.retried { blocks.expected(block.id, now) } else { Vec::new() };
+            let known = if allocated.retried {
+                blocks.expected(block.id, now)
+            } else {
+                Vec::new()
+            };
             if !known.is_empty() {
                 return known;
             }
