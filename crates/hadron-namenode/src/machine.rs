@@ -10,10 +10,6 @@ use hadron_namespace::image::{ImageLoader, decode_slice};
 use hadron_namespace::{Command, Namespace, Outcome, OutcomeDigest, RULES_VERSION};
 use prost::Message;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
-
-/// Image slices encoded ahead of the disk.
-const SLICES_AHEAD: usize = 2;
 
 impl StateMachine for State {
     type Command = Command;
@@ -74,16 +70,7 @@ impl StateMachine for State {
     }
 
     fn image(snapshot: Namespace) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
-        // Slices borrow the snapshot, so a thread of their own encodes them while the caller writes.
-        let (sender, receiver) = mpsc::sync_channel(SLICES_AHEAD);
-        std::thread::spawn(move || {
-            for slice in snapshot.image_slices() {
-                if sender.send(slice).is_err() {
-                    return;
-                }
-            }
-        });
-        Box::new(receiver.into_iter())
+        Box::new(snapshot.image_slices())
     }
 
     fn restore(&self, image: &ImageReader) -> Result<(), CodecError> {

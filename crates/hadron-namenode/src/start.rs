@@ -8,7 +8,10 @@ use crate::client_protocol::ClientProtocol;
 use crate::groups::Groups;
 use crate::protocol_info::ProtocolInfo;
 use crate::user_mappings::UserMappings;
-use crate::{HaService, NameNodePages, Settings, Shared, State, access_times, monitors};
+use crate::{
+    DatanodeMonitors, DatanodeProtocol, DatanodeSettings, HaService, NameNodePages, Settings, Shared, State,
+    access_times, monitors,
+};
 use hadron_blockmap::BlockMap;
 use hadron_env::Configuration;
 use hadron_env::config::{HostPort, keys};
@@ -42,6 +45,9 @@ pub enum StartError {
     /// The journal cannot be recovered.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// The file of admitted DataNodes cannot be read.
+    #[error("read dfs.hosts: {0}")]
+    Hosts(#[source] io::Error),
     /// An address cannot be resolved or bound.
     #[error("listen on {address}: {error}")]
     Listen {
@@ -59,6 +65,7 @@ pub struct NameNode {
     rpc: RpcServer,
     http: AdminHttp,
     monitors: JoinSet<()>,
+    datanode_monitors: DatanodeMonitors,
     failure: tokio::sync::watch::Receiver<Option<String>>,
     stop: CancellationToken,
 }
@@ -111,12 +118,15 @@ impl NameNode {
         let http = listen_http(&conf, &shared, &rpc).await?;
         let stop = CancellationToken::new();
         let (monitors, failure) = start_monitors(&shared, &stop);
+        let redundancy_interval = conf.get(keys::DFS_NAMENODE_REDUNDANCY_INTERVAL);
+        let datanode_monitors = DatanodeMonitors::start(&shared, redundancy_interval);
         tracing::info!(rpc = %rpc.local_addr(), http = %http.local_addr(), "NameNode is up");
         Ok(Self {
             shared,
             rpc,
             http,
             monitors,
+            datanode_monitors,
             failure,
             stop,
         })
@@ -155,6 +165,7 @@ impl NameNode {
         self.rpc.shutdown().await;
         self.http.shutdown().await;
         self.stop.cancel();
+        drop(self.datanode_monitors);
         while self.monitors.join_next().await.is_some() {}
         if let Err(error) = self.shared.log.shutdown().await {
             tracing::warn!(%error, "close journal");
@@ -219,8 +230,10 @@ async fn listen_rpc(conf: &Configuration, shared: &Arc<Shared>) -> Result<RpcSer
         proxy_users: ProxyUsers::from_pairs(pairs, Some(lookup)),
         ..RpcServerOptions::from_configuration(conf)
     };
+    let datanodes = DatanodeSettings::from_configuration(conf).map_err(StartError::Hosts)?;
     let mut protocols: Vec<Arc<dyn RpcProtocol>> = vec![
         Arc::new(ClientProtocol::new(Arc::clone(shared))),
+        Arc::new(DatanodeProtocol::new(Arc::clone(shared), datanodes)),
         Arc::new(HaService::new(Arc::clone(shared))),
         Arc::new(UserMappings::new(Arc::clone(shared))),
     ];
