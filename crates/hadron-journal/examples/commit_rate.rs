@@ -68,8 +68,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             false,
         ),
     ] {
-        let rate = raw_rate(&root, how, filled, sync, duration)?;
-        println!("raw    {name:<30} {rate:>9.0}/s {:>7.0} us", 1e6 / rate);
+        let (rate, cpu) = raw_rate(&root, how, filled, sync, duration)?;
+        println!(
+            "raw    {name:<30} {rate:>9.0}/s {:>7.0} us mean {:>25.1} us CPU each",
+            1e6 / rate,
+            cpu
+        );
     }
     for dirs in [1, 2] {
         for callers in [1, 16, 64] {
@@ -80,8 +84,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes of one block per second, each made durable.
-fn raw_rate(root: &Path, how: Open, filled: bool, sync: bool, duration: Duration) -> Result<f64, Box<dyn Error>> {
+/// Writes of one block per second, each made durable, and the microseconds of CPU each takes.
+fn raw_rate(
+    root: &Path,
+    how: Open,
+    filled: bool,
+    sync: bool,
+    duration: Duration,
+) -> Result<(f64, f64), Box<dyn Error>> {
     const LEN: u64 = 64 << 20;
     let path = root.join("raw");
     let file = RealDisk.open(&path, Open::TRUNCATE)?;
@@ -94,6 +104,7 @@ fn raw_rate(root: &Path, how: Open, filled: bool, sync: bool, duration: Duration
     let storage = vec![7_u8; 8192];
     let start_of_block = (4096 - storage.as_ptr().addr() % 4096) % 4096;
     let block = &storage[start_of_block..start_of_block + 4096];
+    let cpu_before = cpu_time()?;
     let start = Instant::now();
     let mut count = 0;
     while start.elapsed() < duration {
@@ -104,8 +115,9 @@ fn raw_rate(root: &Path, how: Open, filled: bool, sync: bool, duration: Duration
         count += 1;
     }
     let rate = count as f64 / start.elapsed().as_secs_f64();
+    let cpu = cpu_time()?.saturating_sub(cpu_before).as_secs_f64() * 1e6 / count as f64;
     std::fs::remove_file(&path)?;
-    Ok(rate)
+    Ok((rate, cpu))
 }
 
 fn commit_rate(root: &Path, dirs: usize, callers: usize, duration: Duration) -> Result<(), Box<dyn Error>> {

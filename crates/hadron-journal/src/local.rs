@@ -75,14 +75,6 @@ impl<M: StateMachine> LocalLog<M> {
     /// Recovers `machine` from the name dirs and takes them over. Blocks for the time of the replay.
     pub fn open(machine: Arc<M>, env: Env, options: Options) -> Result<Self, OpenError> {
         let recovered = recover(&env, &options, &*machine)?;
-        tracing::info!(
-            epoch = recovered.epoch.0,
-            image = recovered.image_index.0,
-            replayed = recovered.entries_replayed,
-            last = recovered.last_index.0,
-            dirs = recovered.live.len(),
-            "journal recovered"
-        );
         let header = SegmentHeader {
             epoch: recovered.epoch,
             first_index: recovered.last_index.next(),

@@ -96,6 +96,9 @@ impl Options {
 
     /// Reads `dfs.namenode.*`.
     pub fn from_configuration(conf: &Configuration) -> Self {
+        if conf.get(keys::DFS_NAMENODE_EDITS_DIR) != conf.get(keys::DFS_NAMENODE_NAME_DIR) {
+            tracing::warn!("dfs.namenode.edits.dir is not used: the journal is kept in dfs.namenode.name.dir");
+        }
         let entries = conf.get(keys::DFS_NAMENODE_CHECKPOINT_TXNS);
         let resource_check = conf.get(keys::DFS_NAMENODE_RESOURCE_CHECK_INTERVAL);
         let checkpoint_check = conf.get(keys::DFS_NAMENODE_CHECKPOINT_CHECK_PERIOD);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hadron_env::{Disk, Open};
 use hadron_journal::suite::{Addition, Register};
-use hadron_journal::{CodecError, CommandLog, Entry, ImageReader, LocalLog, OpenError, StateMachine};
+use hadron_journal::{CodecError, CommandLog, Entry, ImageReader, LocalLog, LogError, OpenError, StateMachine};
 
 use crate::support::{Fixture, assert_history, text_of};
 
@@ -192,8 +192,50 @@ fn dirs_used_separately_are_not_mixed() {
     assert!(matches!(fixture.try_open(), Err(OpenError::Split { .. })));
 }
 
-/// A register whose outcomes look different from those of the first run.
+/// Changes bytes of the first batch and makes its checksum right again.
+fn rewrite_first_batch(fixture: &Fixture, change: impl Fn(&mut [u8])) -> PathBuf {
+    let segment = fixture.segments(0)[0].clone();
+    let mut batch = fixture.disk.read(&segment, 1 << 20).unwrap().split_off(4096);
+    change(&mut batch);
+    let len = u32::from_le_bytes(batch[12..16].try_into().unwrap()) as usize;
+    let crc = crc_fast::crc32_iscsi(&batch[8..len]);
+    batch[4..8].copy_from_slice(&crc.to_le_bytes());
+    fixture
+        .disk
+        .open(&segment, Open::WRITE)
+        .unwrap()
+        .write_all_at(&batch, 4096)
+        .unwrap();
+    segment
+}
+
+#[test]
+fn what_a_newer_program_wrote_is_not_guessed_at() {
+    let fixture = Fixture::new(1);
+    fixture.write(0..1);
+    let segment = rewrite_first_batch(&fixture, |batch| batch[8] = 2);
+    let error = fixture.try_open().err().unwrap().to_string();
+    assert!(
+        error.contains("batch version 2") && error.contains("Start the newer program"),
+        "{error}"
+    );
+    assert!(error.contains(&segment.display().to_string()), "{error}");
+
+    let fixture = Fixture::new(1);
+    fixture.write(0..1);
+    rewrite_first_batch(&fixture, |batch| batch[64 + 4] = 99);
+    let (_, offset, reason) = damaged_at(fixture.try_open());
+    assert!(
+        offset == 4096 && reason.contains("rules version 99 is newer than 1"),
+        "{reason}"
+    );
+}
+
+/// A register whose outcomes look different from those of the first run, and which panics when asked to.
 struct Liar(Register);
+
+/// The number at which [`Liar`] panics.
+const PANIC_NUMBER: u64 = 666;
 
 impl StateMachine for Liar {
     type Command = Addition;
@@ -210,6 +252,10 @@ impl StateMachine for Liar {
         self.0.decode(payload)
     }
     fn apply(&self, entries: &mut Vec<Entry<Addition>>, outcomes: &mut Vec<(u64, u64)>) {
+        assert!(
+            entries.iter().all(|entry| entry.command.number != PANIC_NUMBER),
+            "asked to panic"
+        );
         self.0.apply(entries, outcomes);
     }
     fn digest(&self, outcome: &(u64, u64), buffer: &mut Vec<u8>) {
@@ -233,4 +279,15 @@ fn outcomes_that_differ_at_replay_stop_start_up() {
     let opened = LocalLog::open(Arc::new(Liar(Register::new())), fixture.env(), fixture.options.clone());
     let error = opened.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(error.contains("differ") && error.contains("offset 8192"), "{error}");
+}
+
+#[test]
+fn a_panic_while_applying_poisons_instead_of_hanging() {
+    let fixture = Fixture::new(1);
+    let log = LocalLog::open(Arc::new(Liar(Register::new())), fixture.env(), fixture.options.clone()).unwrap();
+    log.propose(Register::add(1, "fine")).wait().unwrap();
+    log.propose(Register::add(PANIC_NUMBER, "not fine")).wait().unwrap_err();
+    let poisoned = log.propose(Register::add(2, "too late")).wait().unwrap_err();
+    assert!(matches!(poisoned, LogError::Poisoned(_)), "{poisoned}");
+    assert!(log.health().borrow().poisoned.is_some());
 }
