@@ -13,7 +13,7 @@ pub const SOFTWARE_VERSION: &str = "3.3.6";
 /// How a replica's bytes get into a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SendEngineKind {
-    /// `pread` and `writev`; the faster one where it was measured (docs/performance.md).
+    /// `pread` and `writev`; the faster one on loopback (`cargo run --release -p hadron-datanode --example loopback`).
     #[default]
     Copy,
     /// `sendfile`.

@@ -329,6 +329,29 @@ pub struct RawPacket {
     pub data: Vec<u8>,
 }
 
+/// A packet with right checksums.
+pub fn raw_packet(seqno: i64, offset: u64, data: &[u8], last: bool) -> Vec<u8> {
+    let mut sums = Vec::new();
+    format().append_sums(data, &mut sums);
+    raw_packet_of(seqno, offset, &sums, data, last, false)
+}
+
+fn raw_packet_of(seqno: i64, offset: u64, sums: &[u8], data: &[u8], last: bool, sync: bool) -> Vec<u8> {
+    let header = PacketHeaderProto {
+        offset_in_block: offset as i64,
+        seqno,
+        last_packet_in_block: last,
+        data_len: data.len() as i32,
+        sync_block: sync.then_some(true),
+    };
+    let mut out = ((4 + sums.len() + data.len()) as u32).to_be_bytes().to_vec();
+    out.extend((header.encoded_len() as u16).to_be_bytes());
+    out.extend(header.encode_to_vec());
+    out.extend(sums);
+    out.extend(data);
+    out
+}
+
 /// The other end of a data connection.
 pub struct Peer(pub TcpStream);
 
@@ -385,18 +408,7 @@ impl Peer {
     }
 
     pub fn send_raw_packet(&mut self, seqno: i64, offset: u64, sums: &[u8], data: &[u8], last: bool, sync: bool) {
-        let header = PacketHeaderProto {
-            offset_in_block: offset as i64,
-            seqno,
-            last_packet_in_block: last,
-            data_len: data.len() as i32,
-            sync_block: sync.then_some(true),
-        };
-        let mut out = ((4 + sums.len() + data.len()) as u32).to_be_bytes().to_vec();
-        out.extend((header.encoded_len() as u16).to_be_bytes());
-        out.extend(header.encode_to_vec());
-        out.extend(sums);
-        out.extend(data);
+        let out = raw_packet_of(seqno, offset, sums, data, last, sync);
         self.0.write_all(&out).unwrap();
     }
 
