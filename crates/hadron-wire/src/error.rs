@@ -43,6 +43,20 @@ pub enum WireError {
         /// What it holds.
         value: i64,
     },
+    /// An operation of another version of the data transfer protocol; the text is Java's.
+    #[error("Version Mismatch (Expected: {expected}, Received: {received} )")]
+    TransferVersion {
+        /// Ours.
+        expected: u16,
+        /// The peer's, signed as Java shows it.
+        received: i16,
+    },
+    /// An operation nobody knows; the text is Java's.
+    #[error("Unknown op {code} in data stream")]
+    Opcode {
+        /// Its number.
+        code: u8,
+    },
     /// Not the message that belongs there.
     #[error("{what}: {source}")]
     Message {

@@ -226,7 +226,7 @@ impl Op {
             REQUEST_SHORT_CIRCUIT_SHM => Self::RequestShortCircuitShm(decode(message)?),
             BLOCK_GROUP_CHECKSUM => Self::BlockGroupChecksum(Box::new(decode(message)?)),
             CUSTOM => Self::Custom(decode(message)?),
-            code => return Err(unknown_opcode(code)),
+            code => return Err(WireError::Opcode { code }),
         })
     }
 
@@ -252,21 +252,14 @@ fn opcode(head: [u8; OP_HEAD_LEN]) -> Result<u8, WireError> {
     let [high, low, code] = head;
     let version = u16::from_be_bytes([high, low]);
     if version != TRANSFER_VERSION {
-        return Err(WireError::Unknown {
-            what: "data transfer version",
-            value: i64::from(version as i16),
+        return Err(WireError::TransferVersion {
+            expected: TRANSFER_VERSION,
+            received: version as i16,
         });
     }
     match code {
         WRITE_BLOCK | READ_BLOCK | REPLACE_BLOCK..=BLOCK_GROUP_CHECKSUM | CUSTOM => Ok(code),
-        code => Err(unknown_opcode(code)),
-    }
-}
-
-fn unknown_opcode(code: u8) -> WireError {
-    WireError::Unknown {
-        what: "data transfer opcode",
-        value: i64::from(code),
+        code => Err(WireError::Opcode { code }),
     }
 }
 

@@ -87,6 +87,7 @@ fn check_write(name: &str, targets: usize, replies: usize) {
     }
 }
 
+// covers: WP-04, XC-23
 #[test]
 fn clients_write_as_we_do() {
     check_write("write-client-2.7.3.hex", 1, 2);
@@ -99,6 +100,7 @@ fn data_nodes_relay_as_we_do() {
     check_write("write-relay-3.3.4.hex", 0, 1);
 }
 
+// covers: XC-21, XC-23
 #[test]
 fn reads_are_served_as_we_do() {
     for name in ["read-2.7.3.hex", "read-3.3.4.hex"] {

@@ -119,6 +119,7 @@ fn every_op() -> Vec<Op> {
     ]
 }
 
+// covers: XC-23
 #[test]
 fn every_operation_survives_the_wire() {
     for op in every_op() {
@@ -136,15 +137,20 @@ fn every_operation_survives_the_wire() {
     }
 }
 
+// covers: XC-10, XC-11
 #[test]
 fn other_versions_and_unknown_opcodes_are_refused_at_once() {
-    for (bytes, what, value) in [
-        ([0xde, 0xad, 0xbe], "data transfer version", -8531),
-        ([0, 27, 81], "data transfer version", 27),
-        ([0, 28, 82], "data transfer opcode", 82),
-        ([0, 28, 0], "data transfer opcode", 0),
+    for (bytes, text) in [
+        ([0xde, 0xad, 0xbe], "Version Mismatch (Expected: 28, Received: -8531 )"),
+        ([0, 27, 81], "Version Mismatch (Expected: 28, Received: 27 )"),
+        ([0, 29, 81], "Version Mismatch (Expected: 28, Received: 29 )"),
+        ([0, 28, 79], "Unknown op 79 in data stream"),
+        ([0, 28, 82], "Unknown op 82 in data stream"),
+        ([0, 28, 91], "Unknown op 91 in data stream"),
+        ([0, 28, 126], "Unknown op 126 in data stream"),
     ] {
-        assert_eq!(Op::decode(&bytes), Err(WireError::Unknown { what, value }));
+        let error = Op::decode(&bytes).expect_err(text);
+        assert_eq!(error.to_string(), text);
     }
 }
 
