@@ -14,7 +14,7 @@ use crate::writer::{self, CreateOptions, FileWriter};
 use hadron_env::Configuration;
 use hadron_env::config::{HostPort, keys};
 use hadron_proto::hdfs as proto;
-use hadron_types::{FsPath, FsPermission, TimeMs};
+use hadron_types::{FsAction, FsPath, FsPermission, TimeMs};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -189,6 +189,15 @@ impl HadronFs {
     pub async fn is_file_closed(&self, path: &FsPath) -> Result<bool> {
         let request = proto::IsFileClosedRequestProto { src: text(path) };
         Ok(self.shared.namenode.is_file_closed(&request).await?.result)
+    }
+    /// Whether the caller may do `action` on `path`; the error is the server's refusal, `AccessControl` among others.
+    pub async fn check_access(&self, path: &FsPath, action: FsAction) -> Result<()> {
+        let request = proto::CheckAccessRequestProto {
+            path: text(path),
+            mode: i32::from(action.0),
+        };
+        self.shared.namenode.check_access(&request).await?;
+        Ok(())
     }
     /// What the server would choose for a new file.
     pub async fn server_defaults(&self) -> Result<ServerDefaults> {

@@ -161,6 +161,7 @@ calls! {
     get_datanode_report = "getDatanodeReport" (GetDatanodeReportRequestProto) -> GetDatanodeReportResponseProto;
     set_safe_mode = "setSafeMode" (SetSafeModeRequestProto) -> SetSafeModeResponseProto;
     save_namespace = "saveNamespace" (SaveNamespaceRequestProto) -> SaveNamespaceResponseProto;
+    check_access = "checkAccess" (CheckAccessRequestProto) -> CheckAccessResponseProto;
     is_file_closed = "isFileClosed" (IsFileClosedRequestProto) -> IsFileClosedResponseProto;
     mkdirs = "mkdirs" (MkdirsRequestProto) -> MkdirsResponseProto;
     delete = "delete" (DeleteRequestProto) -> DeleteResponseProto;

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 /// Hadron: HDFS without the JVM.
@@ -67,6 +67,9 @@ pub(crate) struct NamenodeArgs {
     /// With --format: also if the folders hold a file system already, which is lost.
     #[arg(long, requires = "format")]
     pub(crate) force: bool,
+    /// With --format: joins the cluster of this id instead of making up a new one.
+    #[arg(long, value_name = "ID", requires = "format")]
+    pub(crate) cluster_id: Option<String>,
 }
 
 /// `hadron datanode`.
@@ -152,7 +155,10 @@ impl Command {
                 }
                 Ok(ExitCode::SUCCESS)
             }
-            _ => bail!("this build has no such command yet"),
+            Self::Namenode(args) => crate::daemon::namenode(&args).map(|()| ExitCode::SUCCESS),
+            Self::Datanode(args) => crate::daemon::datanode(&args).map(|()| ExitCode::SUCCESS),
+            Self::Mini(args) => crate::mini::run(&args).map(|()| ExitCode::SUCCESS),
+            Self::Demo(args) => crate::demo::run(&args).map(|()| ExitCode::SUCCESS),
         }
     }
 }

@@ -5,9 +5,13 @@
 
 mod bench;
 mod cli;
+mod daemon;
+mod demo;
 mod fs;
 mod hdfs;
+mod lifetime;
 mod logging;
+mod mini;
 mod settings;
 
 use std::process::ExitCode;

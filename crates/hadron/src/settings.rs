@@ -21,6 +21,14 @@ pub(crate) fn print_version() {
     );
 }
 
+/// The runtime of a daemon or a long command.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")
+}
+
 /// The configuration of a daemon or another command of our own style.
 pub(crate) fn load(args: &ConfArgs) -> Result<Configuration> {
     if let Some(dir) = &args.conf

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &IoArgs) -> Result<()> {
     let conf = crate::settings::load(&args.conf)?;
     let url = super::url(&conf, args.url.as_deref())?;
     let both = args.write == args.read;
-    super::runtime()?.block_on(async {
+    crate::settings::runtime()?.block_on(async {
         let fs = HadronFs::connect(&conf, Some(&url))
             .await
             .with_context(|| format!("connect to {url}"))?;

@@ -24,10 +24,6 @@ fn url(conf: &Configuration, given: Option<&str>) -> Result<String> {
     Ok(url)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
-}
-
 /// Prints one run.
 #[allow(clippy::print_stdout, reason = "the command's result")]
 fn print(head: &[(&str, Value)], line: Map<String, Value>) {

@@ -96,7 +96,7 @@ pub(crate) fn run(args: &NnArgs) -> Result<()> {
     } else {
         args.op.clone()
     };
-    let runtime = super::runtime()?;
+    let runtime = crate::settings::runtime()?;
     for threads in &args.threads {
         for operation in &operations {
             let bench = Bench {

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &SmallArgs) -> Result<()> {
     let conf = crate::settings::load(&args.conf)?;
     let url = super::url(&conf, args.url.as_deref())?;
     let both = args.write == args.read;
-    super::runtime()?.block_on(async {
+    crate::settings::runtime()?.block_on(async {
         let mut clients = Vec::new();
         for _ in 0..args.threads {
             clients.push(

@@ -1,0 +1,195 @@
+//! A NameNode and DataNodes in this process.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use hadron_client::{HadronFs, ReportKind, SafeModeAction};
+use hadron_datanode::DataNode;
+use hadron_env::config::Configuration;
+use hadron_namenode::{Env, NameNode};
+use tempfile::TempDir;
+
+use crate::wait::eventually;
+
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct ClusterBuilder {
+    datanodes: usize,
+    settings: Vec<(String, String)>,
+}
+
+impl ClusterBuilder {
+    /// How many DataNodes; 1 by default.
+    #[must_use]
+    pub fn datanodes(mut self, count: usize) -> Self {
+        self.datanodes = count;
+        self
+    }
+
+    /// Sets a configuration key for every node and for clients.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl ToString) -> Self {
+        self.settings.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Formats and starts; returns when all DataNodes are in and safe mode is off.
+    pub async fn start(self) -> Result<Cluster> {
+        let folder = tempfile::Builder::new()
+            .prefix("hadron-test-")
+            .tempdir()
+            .context("make a folder")?;
+        let mut conf = Configuration::new();
+        conf.set("dfs.replication", self.datanodes.clamp(1, 3).to_string());
+        conf.set("dfs.namenode.safemode.extension", "0");
+        conf.set("dfs.namenode.rpc-address", "127.0.0.1:0");
+        conf.set("dfs.namenode.http-address", "127.0.0.1:0");
+        conf.set("dfs.namenode.name.dir", url(&folder.path().join("name")));
+        for (key, value) in &self.settings {
+            conf.set(key, value.as_str());
+        }
+        hadron_namenode::format(&conf, &Env::system(), None, false)?;
+        let mut cluster = Cluster {
+            conf,
+            namenode: None,
+            datanodes: Vec::new(),
+            folder,
+        };
+        cluster.start_namenode().await?;
+        for _ in 0..self.datanodes {
+            cluster.add_datanode().await?;
+        }
+        cluster.wait_ready(self.datanodes).await?;
+        Ok(cluster)
+    }
+}
+
+/// A running cluster. Dropping it stops all nodes without waiting.
+pub struct Cluster {
+    conf: Configuration,
+    namenode: Option<NameNode>,
+    /// `None`: killed.
+    datanodes: Vec<Option<DataNode>>,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// A cluster of one DataNode, to be changed before it starts.
+    pub fn builder() -> ClusterBuilder {
+        ClusterBuilder {
+            datanodes: 1,
+            settings: Vec::new(),
+        }
+    }
+
+    /// The configuration of clients: the addresses are real ones.
+    pub fn conf(&self) -> &Configuration {
+        &self.conf
+    }
+
+    /// The NameNode. Panics while it is stopped.
+    pub fn namenode(&self) -> &NameNode {
+        self.namenode.as_ref().expect("the NameNode is stopped")
+    }
+
+    /// A DataNode by number. Panics while it is stopped.
+    pub fn datanode(&self, number: usize) -> &DataNode {
+        self.datanodes[number].as_ref().expect("the DataNode is stopped")
+    }
+
+    /// Where a DataNode keeps its replicas.
+    pub fn data_dir(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("data{number}"))
+    }
+
+    /// `hdfs://host:port`.
+    pub fn url(&self) -> String {
+        self.conf.text("fs.defaultFS").unwrap_or_default()
+    }
+
+    /// A client as the user of this process.
+    pub async fn client(&self) -> Result<HadronFs> {
+        HadronFs::connect(&self.conf, None).await.context("connect")
+    }
+
+    /// A client as `user`.
+    pub async fn client_as(&self, user: &str) -> Result<HadronFs> {
+        HadronFs::connect_as(&self.conf, None, user).await.context("connect")
+    }
+
+    /// Starts the NameNode, on its old port if it had one.
+    pub async fn start_namenode(&mut self) -> Result<()> {
+        let namenode = NameNode::start(self.conf.clone()).await.context("start the NameNode")?;
+        let address = namenode.rpc_addr().to_string();
+        self.conf.set("fs.defaultFS", format!("hdfs://{address}"));
+        self.conf.set("dfs.namenode.rpc-address", address);
+        self.namenode = Some(namenode);
+        Ok(())
+    }
+
+    /// Stops the NameNode; what it answered is durable.
+    pub async fn stop_namenode(&mut self) {
+        if let Some(namenode) = self.namenode.take() {
+            namenode.shutdown().await;
+        }
+    }
+
+    /// Adds a DataNode; returns its number.
+    pub async fn add_datanode(&mut self) -> Result<usize> {
+        self.datanodes.push(None);
+        let number = self.datanodes.len() - 1;
+        self.start_datanode(number).await?;
+        Ok(number)
+    }
+
+    /// Starts a DataNode that was stopped.
+    pub async fn start_datanode(&mut self, number: usize) -> Result<()> {
+        let mut conf = self.conf.clone();
+        for key in [
+            "dfs.datanode.address",
+            "dfs.datanode.http.address",
+            "dfs.datanode.ipc.address",
+        ] {
+            conf.set(key, "127.0.0.1:0");
+        }
+        conf.set("dfs.datanode.hostname", "127.0.0.1");
+        conf.set("dfs.datanode.data.dir", url(&self.data_dir(number)));
+        let datanode = DataNode::start(&conf)
+            .await
+            .with_context(|| format!("start DataNode {number}"))?;
+        self.datanodes[number] = Some(datanode);
+        Ok(())
+    }
+
+    /// Stops a DataNode.
+    pub async fn stop_datanode(&mut self, number: usize) {
+        if let Some(datanode) = self.datanodes[number].take() {
+            datanode.shutdown().await;
+        }
+    }
+
+    /// Waits until `datanodes` are live with room and safe mode is off.
+    pub async fn wait_ready(&self, datanodes: usize) -> Result<()> {
+        let fs = self.client().await?;
+        eventually("the cluster is ready", || async {
+            let live = fs.datanodes(ReportKind::Live).await.ok()?;
+            let with_room = live.iter().filter(|node| node.capacity > 0).count();
+            let safe = fs.safe_mode(SafeModeAction::Get).await.ok()?;
+            (with_room >= datanodes && !safe).then_some(())
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Stops everything and waits for it.
+    pub async fn shutdown(mut self) {
+        for number in 0..self.datanodes.len() {
+            self.stop_datanode(number).await;
+        }
+        self.stop_namenode().await;
+    }
+}
+
+fn url(path: &Path) -> String {
+    format!("file://{}", path.display())
+}
