@@ -28,7 +28,7 @@ use hadron_proto::{Required, decode_checked, protocol};
 use hadron_types::{DatanodeUuid, ErrorKind, HadoopError, HadoopResult};
 use std::sync::Arc;
 
-/// A claim to be active must carry a number above the last one believed, which is -1 at first.
+/// What an empty log counts as: a claim to be active is believed only above -1, and 0 means "none" to some readers.
 const FIRST_TXID: u64 = 1;
 /// `errorReport` codes.
 const NOTIFY: u32 = 0;
@@ -131,7 +131,7 @@ impl Core {
     fn ha_status(&self) -> NnhaStatusHeartbeatProto {
         NnhaStatusHeartbeatProto {
             state: hadron_proto::hdfs::nnha_status_heartbeat_proto::State::Active as i32,
-            txid: FIRST_TXID,
+            txid: self.shared.last_applied().0.max(FIRST_TXID),
         }
     }
 

@@ -1,0 +1,422 @@
+//! DatanodeProtocol over real sockets: DataNodes played by hand, call by call.
+
+mod common;
+
+use common::{Client, Cluster, OWNER, configuration, create_request};
+use hadron_blockmap::ReportedReplica;
+use hadron_blockmap::report::encode_buffers;
+use hadron_env::{Clock, ManualClock};
+use hadron_namenode::{Env, NameNode, format};
+use hadron_net::{RpcClient, RpcClientOptions};
+use hadron_proto::convert::no_block_keys;
+use hadron_proto::datanode::datanode_command_proto::Type;
+use hadron_proto::datanode::received_deleted_block_info_proto::BlockStatus;
+use hadron_proto::datanode::*;
+use hadron_proto::hdfs::*;
+use hadron_proto::protocol::{CLIENT_PROTOCOL, DATANODE_PROTOCOL};
+use hadron_types::{Block, BlockId, ExtendedBlock, GenerationStamp, HadoopError, ReplicaState};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long something that a task of the NameNode does may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A DataNode that is nothing but its calls.
+struct Datanode {
+    client: Client,
+    registration: DatanodeRegistrationProto,
+    storage: DatanodeStorageProto,
+    pool: String,
+}
+
+impl Datanode {
+    async fn connect(addr: SocketAddr, number: u32) -> Self {
+        let options = RpcClientOptions::new(OWNER, DATANODE_PROTOCOL);
+        let rpc = RpcClient::connect(addr, options).await.expect("connect");
+        let client = Client { rpc };
+        let answer: VersionResponseProto = client
+            .call("versionRequest", VersionRequestProto {})
+            .await
+            .expect("version");
+        let info = answer.info;
+        Self {
+            client,
+            registration: DatanodeRegistrationProto {
+                datanode_id: DatanodeIdProto {
+                    ip_addr: "192.0.2.77".to_owned(),
+                    host_name: format!("dn{number}"),
+                    datanode_uuid: format!("uuid-{number}"),
+                    xfer_port: 9000 + number,
+                    info_port: 9864,
+                    ipc_port: 9867,
+                    info_secure_port: None,
+                },
+                storage_info: StorageInfoProto {
+                    layout_version: -57i32 as u32,
+                    ..info.storage_info
+                },
+                keys: no_block_keys(),
+                software_version: "3.3.6".to_owned(),
+            },
+            storage: DatanodeStorageProto {
+                storage_uuid: format!("DS-{number}"),
+                ..DatanodeStorageProto::default()
+            },
+            pool: info.block_pool_id,
+        }
+    }
+
+    /// Connects, registers, beats and reports an empty disk.
+    async fn join(addr: SocketAddr, number: u32) -> Self {
+        let node = Self::connect(addr, number).await;
+        node.register().await.expect("register");
+        node.beat().await;
+        node.full_report(&[], 0).await.expect("report");
+        node
+    }
+
+    async fn register(&self) -> Result<RegisterDatanodeResponseProto, HadoopError> {
+        let registration = self.registration.clone();
+        let request = RegisterDatanodeRequestProto { registration };
+        self.client.call("registerDatanode", request).await
+    }
+
+    fn heartbeat(&self) -> HeartbeatRequestProto {
+        HeartbeatRequestProto {
+            registration: self.registration.clone(),
+            reports: vec![StorageReportProto {
+                storage_uuid: self.storage.storage_uuid.clone(),
+                capacity: Some(1 << 40),
+                dfs_used: Some(1 << 20),
+                remaining: Some(1 << 39),
+                storage: Some(self.storage.clone()),
+                ..StorageReportProto::default()
+            }],
+            ..HeartbeatRequestProto::default()
+        }
+    }
+
+    async fn send(&self, beat: HeartbeatRequestProto) -> HeartbeatResponseProto {
+        self.client.call("sendHeartbeat", beat).await.expect("heartbeat")
+    }
+
+    async fn beat(&self) -> Vec<DatanodeCommandProto> {
+        self.send(self.heartbeat()).await.cmds
+    }
+
+    fn report_request(&self, replicas: &[ReportedReplica], lease: u64) -> BlockReportRequestProto {
+        let (chunks, count) = encode_buffers(replicas.iter().copied(), 7);
+        BlockReportRequestProto {
+            registration: self.registration.clone(),
+            block_pool_id: self.pool.clone(),
+            reports: vec![StorageBlockReportProto {
+                storage: self.storage.clone(),
+                number_of_blocks: Some(count),
+                blocks_buffers: chunks.into_iter().map(Into::into).collect(),
+                ..StorageBlockReportProto::default()
+            }],
+            context: Some(BlockReportContextProto {
+                total_rpcs: 1,
+                cur_rpc: 0,
+                id: 1,
+                lease_id: Some(lease),
+                sorted: None,
+            }),
+        }
+    }
+
+    async fn full_report(
+        &self,
+        replicas: &[ReportedReplica],
+        lease: u64,
+    ) -> Result<BlockReportResponseProto, HadoopError> {
+        let request = self.report_request(replicas, lease);
+        self.client.call("blockReport", request).await
+    }
+
+    async fn tell(
+        &self,
+        block: Block,
+        status: BlockStatus,
+    ) -> Result<BlockReceivedAndDeletedResponseProto, HadoopError> {
+        let request = BlockReceivedAndDeletedRequestProto {
+            registration: self.registration.clone(),
+            block_pool_id: self.pool.clone(),
+            blocks: vec![StorageReceivedDeletedBlocksProto {
+                storage_uuid: self.storage.storage_uuid.clone(),
+                blocks: vec![ReceivedDeletedBlockInfoProto {
+                    block: BlockProto::from(&block),
+                    status: status as i32,
+                    delete_hint: None,
+                }],
+                storage: Some(self.storage.clone()),
+            }],
+        };
+        self.client.call("blockReceivedAndDeleted", request).await
+    }
+}
+
+fn replica(id: i64) -> ReportedReplica {
+    ReportedReplica {
+        block: Block {
+            id: BlockId(id),
+            generation_stamp: GenerationStamp(1001),
+            len: 10,
+        },
+        state: ReplicaState::Finalized,
+    }
+}
+
+async fn client(addr: SocketAddr) -> Client {
+    let options = RpcClientOptions::new(OWNER, CLIENT_PROTOCOL);
+    let rpc = RpcClient::connect(addr, options).await.expect("connect");
+    Client { rpc }
+}
+
+async fn add_block(client: &Client, path: &str) -> Result<LocatedBlockProto, HadoopError> {
+    let request = AddBlockRequestProto {
+        src: path.to_owned(),
+        client_name: "DFSClient_test".to_owned(),
+        ..AddBlockRequestProto::default()
+    };
+    let response: AddBlockResponseProto = client.call("addBlock", request).await?;
+    Ok(response.block)
+}
+
+/// Creates a file of one block with these wanted replicas; the block is finished nowhere yet.
+async fn open_file(client: &Client, path: &str, replication: u32) -> LocatedBlockProto {
+    let request = CreateRequestProto {
+        replication,
+        ..create_request(path, 1)
+    };
+    let _: CreateResponseProto = client.call("create", request).await.expect("create");
+    add_block(client, path).await.expect("add a block")
+}
+
+fn finished(located: &LocatedBlockProto, len: u64) -> (Block, ExtendedBlockProto) {
+    let mut block = ExtendedBlock::from(&located.b);
+    block.block.len = len;
+    (block.block, ExtendedBlockProto::from(&block))
+}
+
+fn expect_kind<T: std::fmt::Debug>(result: Result<T, HadoopError>, class: &str, line: &str) {
+    let error = result.expect_err(class);
+    assert_eq!((error.kind.class(), error.first_line()), (class, line));
+}
+
+#[tokio::test]
+async fn registration_rewrites_the_address_and_fills_the_keys() {
+    let cluster = Cluster::start().await;
+    let node = Datanode::connect(cluster.node.rpc_addr(), 1).await;
+    let answer = node.register().await.expect("register").registration;
+    assert_eq!(answer.datanode_id.ip_addr, "127.0.0.1");
+    assert_eq!(answer.keys, no_block_keys());
+    assert_eq!(answer.storage_info, node.registration.storage_info);
+}
+
+#[tokio::test]
+async fn registrations_are_checked_as_hadoop_does() {
+    let cluster = Cluster::start().await;
+    let mut node = Datanode::connect(cluster.node.rpc_addr(), 1).await;
+    node.registration.software_version = "2.0.5-alpha".to_owned();
+    expect_kind(
+        node.register().await,
+        "org.apache.hadoop.hdfs.server.common.IncorrectVersionException",
+        "The reported DataNode version is too low to communicate with this NameNode. DataNode version: '2.0.5-alpha' \
+         Minimum DataNode version: '2.1.0-beta'",
+    );
+    node.registration.software_version = "2.7.3".to_owned();
+    node.register().await.expect("older, same ctime");
+    let info = node.registration.storage_info.clone();
+    node.registration.storage_info.c_time = 5;
+    expect_kind(
+        node.register().await,
+        "org.apache.hadoop.hdfs.server.common.IncorrectVersionException",
+        &format!(
+            "Reported DataNode version '2.7.3' of DN DatanodeRegistration(192.0.2.77:9001, datanodeUuid=uuid-1, \
+             infoPort=9864, infoSecurePort=0, ipcPort=9867, storageInfo=lv=-57;cid={};nsid={};c=5) does not match \
+             NameNode version '3.3.6' and CTime of DN ('5') does not match CTime of NN ('{}')",
+            info.cluster_id, info.namespce_id, info.c_time
+        ),
+    );
+    node.registration.storage_info = info;
+    node.registration.datanode_id.xfer_port = 70_000;
+    assert!(node.register().await.is_err(), "no such port");
+}
+
+#[tokio::test]
+async fn hosts_not_in_the_list_stay_outside() {
+    let dir = tempfile::tempdir().expect("directory");
+    let hosts = dir.path().join("hosts");
+    std::fs::write(&hosts, "dn2\n").expect("write");
+    let cluster = Cluster::start_with(&[("dfs.hosts", hosts.to_str().expect("utf-8"))]).await;
+    let stranger = Datanode::connect(cluster.node.rpc_addr(), 1).await;
+    let error = stranger.register().await.expect_err("not listed");
+    assert_eq!(
+        error.kind.class(),
+        "org.apache.hadoop.hdfs.server.protocol.DisallowedDatanodeException"
+    );
+    let line = "Datanode denied communication with namenode because the host is not in the include-list: \
+                DatanodeRegistration(127.0.0.1:9001, ";
+    assert!(error.first_line().starts_with(line), "{error}");
+    let listed = Datanode::connect(cluster.node.rpc_addr(), 2).await;
+    listed.register().await.expect("listed");
+}
+
+#[tokio::test]
+async fn heartbeats_are_answered_with_orders() {
+    let cluster = Cluster::start().await;
+    let node = Datanode::connect(cluster.node.rpc_addr(), 1).await;
+    let orders = node.beat().await;
+    assert_eq!(orders[0].cmd_type(), Type::RegisterCommand, "not known yet");
+    node.register().await.expect("register");
+    let mut beat = node.heartbeat();
+    let answer = node.send(beat.clone()).await;
+    assert_eq!((answer.cmds.len(), answer.full_block_report_lease_id()), (0, 0));
+    assert_eq!(answer.ha_status.state(), nnha_status_heartbeat_proto::State::Active);
+    assert!(answer.ha_status.txid > 0);
+    beat.request_full_block_report_lease = Some(true);
+    let lease = node.send(beat).await.full_block_report_lease_id();
+    assert_ne!(lease, 0);
+
+    let ignored = node.full_report(&[replica(7)], lease ^ 1).await.expect("ignored");
+    assert_eq!(ignored.cmd, None);
+    let taken = node.full_report(&[replica(7)], lease).await.expect("taken");
+    assert_eq!(taken.cmd.expect("an order").cmd_type(), Type::FinalizeCommand);
+    let orders = node.beat().await;
+    let delete = orders[0].blk_cmd.as_ref().expect("a block command");
+    assert_eq!(delete.action(), block_command_proto::Action::Invalidate);
+    assert_eq!((delete.blocks[0].block_id, delete.blocks[0].gen_stamp), (7, 1001));
+    let again = node.full_report(&[], lease).await.expect("ignored");
+    assert_eq!(again.cmd, None, "a lease serves once");
+}
+
+#[tokio::test]
+async fn strangers_and_nonsense_are_refused() {
+    let cluster = Cluster::start().await;
+    let mut node = Datanode::connect(cluster.node.rpc_addr(), 1).await;
+    let register = node.full_report(&[], 0).await.expect("told");
+    assert_eq!(register.cmd.expect("an order").cmd_type(), Type::RegisterCommand);
+    let told = node.tell(replica(1).block, BlockStatus::Received).await;
+    let error = told.expect_err("not registered");
+    let line = "ProcessReport from dead or unregistered node: DatanodeRegistration(192.0.2.77:9001, ";
+    assert!(error.first_line().starts_with(line), "{error}");
+    node.register().await.expect("register");
+
+    let mut hostile = node.report_request(&[], 0);
+    hostile.reports[0].number_of_blocks = Some(u64::MAX);
+    let refused: Result<BlockReportResponseProto, _> = node.client.call("blockReport", hostile).await;
+    expect_kind(
+        refused,
+        "java.io.IOException",
+        "block report announces 18446744073709551615 replicas but holds another number",
+    );
+    node.pool = "BP-other".to_owned();
+    assert!(node.full_report(&[], 0).await.is_err(), "another pool");
+    node.registration.storage_info.namespce_id ^= 1;
+    let refused: Result<HeartbeatResponseProto, _> = node.client.call("sendHeartbeat", node.heartbeat()).await;
+    let error = refused.expect_err("another file system");
+    assert_eq!(
+        error.kind.class(),
+        "org.apache.hadoop.hdfs.protocol.UnregisteredNodeException"
+    );
+    let line = "Unregistered server: DatanodeRegistration(";
+    assert!(error.first_line().starts_with(line), "{error}");
+}
+
+#[tokio::test]
+async fn without_datanodes_there_is_no_block() {
+    let cluster = Cluster::start().await;
+    let client = client(cluster.node.rpc_addr()).await;
+    client.create("/f", 1).await.expect("create");
+    expect_kind(
+        add_block(&client, "/f").await,
+        "java.io.IOException",
+        "File /f could only be written to 0 of the 1 minReplication nodes. There are 0 datanode(s) running and no \
+         node(s) are excluded in this operation.",
+    );
+}
+
+#[tokio::test]
+async fn a_finished_replica_wakes_complete() {
+    let cluster = Cluster::start().await;
+    let addr = cluster.node.rpc_addr();
+    let node = Datanode::join(addr, 1).await;
+    let client = client(addr).await;
+    let located = open_file(&client, "/f", 1).await;
+    assert_eq!(located.locs[0].id.datanode_uuid, "uuid-1");
+    let (block, last) = finished(&located, 10);
+    let early = client.complete("/f", Some(last.clone())).await;
+    assert!(!early.expect("complete"), "nobody has it");
+    let (done, told) = tokio::join!(
+        client.complete("/f", Some(last)),
+        node.tell(block, BlockStatus::Received)
+    );
+    told.expect("told");
+    assert!(done.expect("complete"));
+}
+
+/// Fetches orders of `node` until one is a copy, while the clock runs.
+async fn copies(node: &Datanode, other: &Datanode, clock: &ManualClock) -> BlockCommandProto {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < deadline, "no order to copy");
+        clock.advance(Duration::from_secs(1));
+        other.beat().await;
+        let orders = node.beat().await;
+        let is_copy = |order: &&BlockCommandProto| order.action() == block_command_proto::Action::Transfer;
+        let mut commands = orders.iter().filter_map(|order| order.blk_cmd.as_ref());
+        if let Some(order) = commands.find(is_copy) {
+            return order.clone();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_blocks_of_a_dead_node_are_copied() {
+    let dir = tempfile::tempdir().expect("directory");
+    let conf = configuration(dir.path());
+    let clock = ManualClock::default();
+    let env = Env {
+        clock: Arc::new(clock.clone()) as Arc<dyn Clock>,
+        ..Env::system()
+    };
+    format(&conf, &env, None, false).expect("format");
+    let namenode = NameNode::start_with(conf, env).await.expect("start");
+    let addr = namenode.rpc_addr();
+    let mut nodes = Vec::new();
+    for number in 1..=3 {
+        nodes.push(Datanode::join(addr, number).await);
+    }
+    let client = client(addr).await;
+    let located = open_file(&client, "/f", 2).await;
+    let (block, last) = finished(&located, 10);
+    let is_chosen = |node: &&Datanode| {
+        let uuid = &node.registration.datanode_id.datanode_uuid;
+        located.locs.iter().any(|at| at.id.datanode_uuid == *uuid)
+    };
+    let (holders, spare): (Vec<&Datanode>, Vec<&Datanode>) = nodes.iter().partition(is_chosen);
+    for node in &holders {
+        node.tell(block, BlockStatus::Received).await.expect("told");
+    }
+    assert!(client.complete("/f", Some(last)).await.expect("complete"));
+
+    clock.advance(Duration::from_secs(625));
+    for node in [holders[0], spare[0]] {
+        node.beat().await;
+    }
+    clock.advance(Duration::from_secs(6));
+    let order = copies(holders[0], spare[0], &clock).await;
+    assert_eq!(order.blocks[0].block_id, block.id.to_wire());
+    let target = &order.targets[0].datanodes[0].id.datanode_uuid;
+    assert_eq!(*target, spare[0].registration.datanode_id.datanode_uuid);
+    let storages = &order.target_storage_uuids[0].storage_uuids;
+    assert_eq!(*storages, [spare[0].storage.storage_uuid.clone()]);
+    spare[0].tell(block, BlockStatus::Received).await.expect("told");
+    let stats = namenode.shared().state.blocks.lock().block_stats();
+    assert_eq!((stats.low_redundancy, stats.pending_replication), (0, 0));
+    let orders = holders[1].beat().await;
+    assert_eq!(orders[0].cmd_type(), Type::RegisterCommand, "it was thought dead");
+    namenode.shutdown().await;
+}
