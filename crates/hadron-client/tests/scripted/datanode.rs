@@ -61,7 +61,20 @@ pub(crate) struct DataNode {
     accepting: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
+impl Store {
+    /// Whether no connection is being served.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.tasks.lock().iter().all(AbortOnDropHandle::is_finished)
+    }
+}
+
 impl DataNode {
+    /// Takes connections again after a death by fault.
+    pub(crate) fn revive(&self) {
+        *self.store.dead.lock() = false;
+        self.fault(Faults::default());
+    }
+
     pub(crate) async fn start(name: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

@@ -7,6 +7,7 @@ mod namenode;
 use datanode::{DataNode, Faults};
 use hadron_client::{CreateOptions, FileWriter, FsError, HadronFs};
 use hadron_env::Configuration;
+use hadron_proto::hdfs::op_write_block_proto::BlockConstructionStage;
 use hadron_types::{ErrorKind, FsPath, FsPermission, HadoopError};
 use namenode::NameNode;
 use std::io::SeekFrom;
@@ -203,6 +204,15 @@ async fn a_node_lost_in_mid_write_is_left_behind() {
                 .unwrap_or_else(|error| panic!("{victim} {after}: {error}"));
             cluster.check_replicas("/f", &data, 2);
             assert!(cluster.namenode.count("updatePipeline") >= 1);
+            // covers: WP-14
+            let survivor = &cluster.datanodes[(victim + 1) % 3];
+            // The third packet is the last one.
+            let recovery = match after {
+                2 => BlockConstructionStage::PipelineCloseRecovery,
+                _ => BlockConstructionStage::PipelineSetupStreamingRecovery,
+            };
+            let stages = survivor.store.stages.lock().clone();
+            assert_eq!(stages, [BlockConstructionStage::PipelineSetupCreate, recovery]);
         }
     }
 }
@@ -316,6 +326,65 @@ async fn a_dropped_or_aborted_writer_leaves_nothing() {
         assert_eq!(cluster.fs.open_writers(), 0);
     }
     assert_eq!(cluster.namenode.count("complete"), 0);
+}
+
+/// Tasks of this test's runtime.
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
+#[tokio::test]
+async fn a_stream_is_one_task_and_leaves_none_however_it_fails() {
+    // covers: WP-11, WP-18, WP-26, WP-27, WP-28, WP-32
+    let cluster = Cluster::start(1).await;
+    cluster.put("/warm", b"x").await;
+    let datanode = &cluster.datanodes[0];
+    // What was aborted or closed goes when its task is polled next.
+    let settle = async |expected: usize| {
+        const MAX_TURNS: usize = 100_000;
+        for _ in 0..MAX_TURNS {
+            if datanode.store.is_quiet() && (tasks() == expected || expected == 0) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        tasks()
+    };
+    let base = settle(0).await;
+    let failure = || [HadoopError::io("scripted")];
+    for (turn, step) in ["", "create", "addBlock", "fsync", "complete", "write", "drop"]
+        .iter()
+        .cycle()
+        .take(210)
+        .enumerate()
+    {
+        cluster.namenode.script(step, failure());
+        let created = cluster
+            .fs
+            .create(&path(&format!("/f{turn}")), CreateOptions::default())
+            .await;
+        assert_eq!(created.is_err(), *step == "create");
+        let Ok(mut writer) = created else {
+            assert_eq!(settle(base).await, base);
+            continue;
+        };
+        assert_eq!(tasks(), base + 2, "the streamer and the lease renewer");
+        datanode.fault(Faults {
+            die_after_packets: (*step == "write").then_some(0),
+            ..Faults::default()
+        });
+        writer.write_all(&data(3000)).await.unwrap();
+        match *step {
+            "fsync" => assert!(writer.hflush().await.is_err()),
+            "drop" => drop(writer),
+            _ => assert_eq!(writer.close().await.is_ok(), step.is_empty(), "{step}"),
+        }
+        datanode.revive();
+        while cluster.fs.open_writers() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(settle(base).await, base, "{step}");
+    }
 }
 
 #[tokio::test]
