@@ -174,7 +174,8 @@ impl HadronFs {
         let response = self.shared.namenode.get_content_summary(&request).await?;
         Ok(ContentSummary::from_proto(&response.summary))
     }
-    /// The blocks of `path` that overlap `offset..offset + len`.
+    /// The blocks of `path` that overlap `offset..offset + len`, and the one being written if the range reaches the end
+    /// of what the NameNode counts.
     pub async fn block_locations(&self, path: &FsPath, offset: u64, len: u64) -> Result<Vec<BlockLocation>> {
         let request = proto::GetBlockLocationsRequestProto {
             src: text(path),
@@ -183,7 +184,15 @@ impl HadronFs {
         };
         let response = self.shared.namenode.get_block_locations(&request).await?;
         let locations = response.locations.ok_or_else(|| FsError::not_found(path.as_str()))?;
-        Ok(locations.blocks.iter().map(BlockLocation::from_proto).collect())
+        let mut blocks: Vec<_> = locations.blocks.iter().map(BlockLocation::from_proto).collect();
+        if let Some(last) = locations.last_block.filter(|_| !locations.is_last_block_complete) {
+            let last = BlockLocation::from_proto(&last);
+            let reached = offset.saturating_add(len) > locations.file_length;
+            if reached && blocks.iter().all(|block| block.block.block.id != last.block.block.id) {
+                blocks.push(last);
+            }
+        }
+        Ok(blocks)
     }
     /// Whether nobody has `path` open for writing.
     pub async fn is_file_closed(&self, path: &FsPath) -> Result<bool> {
