@@ -1,9 +1,10 @@
 //! The connection behind a client: pending calls, the output that waits for the socket, and the task that reads.
 
-use super::frames::{Response, append_call, append_hello, append_ping, take_response};
+use super::frames::{append_call, append_hello, append_ping};
 use super::{RpcClientOptions, RpcError};
 use bytes::{Buf, Bytes, BytesMut};
 use hadron_types::{CallId, HadoopError};
+use hadron_wire::rpc::{FrameDecoder, Response, RpcFault};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
@@ -16,8 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Most calls in flight on one connection; more wait their turn.
 const MAX_CALLS_IN_FLIGHT: usize = 4096;
-/// Room made for one read.
-const READ_CHUNK: usize = 16 << 10;
 
 type Answer = Result<Bytes, RpcError>;
 
@@ -121,7 +120,7 @@ impl Link {
     }
 
     async fn serve(&self) -> Failure {
-        let mut input = BytesMut::new();
+        let mut input = FrameDecoder::new(self.options.max_response_len);
         loop {
             let has_output = match self.write_some() {
                 Ok(has_output) => has_output,
@@ -158,28 +157,29 @@ impl Link {
         Ok(false)
     }
 
-    fn read_some(&self, input: &mut BytesMut) -> Result<(), Failure> {
-        input.reserve(READ_CHUNK);
-        match self.stream.try_read_buf(input) {
+    fn read_some(&self, input: &mut FrameDecoder) -> Result<(), Failure> {
+        match self.stream.try_read_buf(input.read_buffer()) {
             Ok(0) => return Err(Failure::Closed),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(into_failure(error)),
         }
         self.state.lock().last_traffic = Instant::now();
-        while let Some(response) = take_response(input, self.options.max_response_len).map_err(Failure::Malformed)? {
-            match response {
-                Response::Success(call_id, body) => self.answer(call_id, Ok(body)),
-                Response::Error(call_id, error) => self.answer(call_id, Err(RpcError::Remote(error))),
-                Response::Fatal(error) => return Err(Failure::Refused(error)),
+        let malformed = |error: hadron_wire::WireError| Failure::Malformed(error.to_string());
+        while let Some(frame) = input.next_frame().map_err(malformed)? {
+            let response = Response::decode(frame).map_err(malformed)?;
+            match response.outcome {
+                Ok(body) => self.answer(response.call_id, Ok(body)),
+                Err(RpcFault { fatal: true, error, .. }) => return Err(Failure::Refused(error)),
+                Err(fault) => self.answer(response.call_id, Err(RpcError::Remote(fault.error))),
             }
         }
         Ok(())
     }
 
     /// Hands an answer to its caller, if it still waits.
-    fn answer(&self, call_id: u32, answer: Answer) {
-        let sender = self.state.lock().pending.remove(&(call_id as i32));
+    fn answer(&self, call_id: i32, answer: Answer) {
+        let sender = self.state.lock().pending.remove(&call_id);
         if let Some(sender) = sender {
             let _ = sender.send(answer);
         }

@@ -8,8 +8,8 @@
 use super::ServerRef;
 use super::admission::Admission;
 use super::dispatch;
-use super::respond::{ReplyTo, append_answer, append_error};
-use super::session::{CallNumbers, Request, Session, Step};
+use super::respond::{ReplyTo, append_answer};
+use super::session::{Request, Session};
 use crate::{CallContext, Reply};
 use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt;
@@ -27,8 +27,6 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-/// Room made for one read.
-const READ_CHUNK: usize = 16 << 10;
 /// A drained output buffer larger than this is given back.
 const KEPT_OUTPUT_LEN: usize = 64 << 10;
 
@@ -46,7 +44,6 @@ pub(crate) struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
     session: Session,
-    input: BytesMut,
     output: BytesMut,
     waiting: FuturesUnordered<WaitingCall>,
     spawned_count: usize,
@@ -73,7 +70,6 @@ impl Connection {
             server,
             stream,
             peer,
-            input: BytesMut::new(),
             output: BytesMut::new(),
             waiting: FuturesUnordered::new(),
             spawned_count: 0,
@@ -155,8 +151,7 @@ impl Connection {
             return Ok(false);
         }
         while self.stream.poll_read_ready(cx)?.is_ready() {
-            self.input.reserve(READ_CHUNK);
-            match self.stream.try_read_buf(&mut self.input) {
+            match self.stream.try_read_buf(self.session.input()) {
                 Ok(0) => {
                     self.is_input_closed = true;
                     return Ok(true);
@@ -177,52 +172,47 @@ impl Connection {
         Ok(false)
     }
 
-    /// Runs the complete requests in `input` while the limits allow. Returns whether there was one.
+    /// Runs the complete requests that have come while the limits allow. Returns whether there was one.
     fn take_requests(&mut self) -> bool {
         let mut took_one = false;
         while !self.session.is_closed() && self.may_take_requests() {
-            match self.session.step(&self.server, &mut self.input, &mut self.output) {
-                Step::NeedsMore => break,
-                Step::Call(request) => {
-                    took_one = true;
-                    self.run_request(*request);
-                }
-                Step::Refused(numbers, error) => append_error(&mut self.output, &numbers, &error),
-            }
+            let Some(request) = self.session.step(&self.server, &mut self.output) else {
+                break;
+            };
+            took_one = true;
+            self.run_request(*request);
         }
         took_one
     }
 
     fn run_request(&mut self, request: Request) {
         let started = Instant::now();
+        let (target, body) = (request.call.header, request.call.message);
         let mut reply_to = ReplyTo {
-            numbers: CallNumbers {
-                call_id: request.call_id,
-                client_id: request.client_id.clone(),
-                retry_count: request.retry_count,
-            },
+            echo: request.echo,
             protocol: None,
             method: None,
             received: self.last_received,
         };
-        let index = match dispatch::find_protocol(&self.server, &request.protocol, request.version) {
+        let protocol = &target.declaring_class_protocol_name;
+        let index = match dispatch::find_protocol(&self.server, protocol, target.client_protocol_version) {
             Ok(index) => index,
             Err(error) => return append_answer(&self.server, &mut self.output, &reply_to, started, Err(error)),
         };
         reply_to.protocol = Some(index);
-        reply_to.method = self.server.metrics.protocols[index].index_of(&request.method);
+        reply_to.method = self.server.metrics.protocols[index].index_of(&target.method_name);
         let context = CallContext {
-            user: Arc::clone(&request.user),
+            user: request.user,
             peer: self.peer.ip().to_canonical(),
             peer_port: self.peer.port(),
-            client_id: <[u8; 16]>::try_from(&*request.client_id).ok().map(ClientId),
-            call_id: CallId(request.call_id),
-            retry_count: request.retry_count,
+            client_id: <[u8; 16]>::try_from(&*reply_to.echo.client_id).ok().map(ClientId),
+            call_id: CallId(reply_to.echo.call_id),
+            retry_count: reply_to.echo.retry_count,
             caller_context: request.caller_context,
             protocol: self.server.protocols[index].name(),
             received: self.last_received,
         };
-        match dispatch::dispatch(&self.server, index, &context, &request.method, request.body) {
+        match dispatch::dispatch(&self.server, index, &context, &target.method_name, body) {
             Reply::Ready(result) => append_answer(&self.server, &mut self.output, &reply_to, started, result),
             Reply::Waiting(future) => {
                 self.server.metrics.calls_in_flight.fetch_add(1, Ordering::Relaxed);
