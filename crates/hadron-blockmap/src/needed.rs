@@ -1,7 +1,8 @@
 //! Blocks that need more replicas, most urgent first (Hadoop's `LowRedundancyBlocks`).
 //!
-//! Invariant: a block is in at most one level; within a level the order is that of insertion, and a block looked at
-//! without success goes to the end.
+//! Work goes in cycles: a block looked at without success waits until every other block was looked at once, so that
+//! urgent blocks nobody can help (more replicas wanted than there are nodes) do not starve the others.
+//! Invariant: a block is in one level at most; within a level the order is that of insertion.
 
 use hadron_types::BlockId;
 use hashbrown::HashMap;
@@ -47,10 +48,29 @@ impl Level {
 /// The queues.
 #[derive(Debug, Default)]
 pub(crate) struct NeededQueues {
-    levels: [BTreeMap<u64, BlockId>; LEVELS],
+    levels: [LevelQueue; LEVELS],
     index: HashMap<BlockId, Place>,
     next: u64,
     missing_replication_one: usize,
+}
+
+/// One level, by sequence of insertion.
+#[derive(Debug, Default)]
+struct LevelQueue {
+    waiting: BTreeMap<u64, BlockId>,
+    /// Looked at in this cycle.
+    looked_at: BTreeMap<u64, BlockId>,
+}
+
+impl LevelQueue {
+    fn len(&self) -> usize {
+        self.waiting.len() + self.looked_at.len()
+    }
+    fn remove(&mut self, sequence: u64) {
+        if self.waiting.remove(&sequence).is_none() {
+            self.looked_at.remove(&sequence);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,21 +101,31 @@ impl NeededQueues {
 
     pub(crate) fn remove(&mut self, id: BlockId) {
         if let Some(place) = self.index.remove(&id) {
-            self.levels[place.level as usize].remove(&place.sequence);
+            self.levels[place.level as usize].remove(place.sequence);
             self.missing_replication_one -= usize::from(place.replication_one);
         }
     }
 
-    /// Takes up to `count` blocks to look at, most urgent first; each goes to the end of its level.
+    /// Takes up to `count` blocks to look at, most urgent first, none twice in a cycle.
     /// Blocks without a source (level Corrupt) are not offered.
     pub(crate) fn rotate(&mut self, count: usize) -> Vec<(BlockId, Level)> {
+        const OFFERED: [Level; 4] = [Level::Highest, Level::VeryLow, Level::Low, Level::BadlyDistributed];
+        if OFFERED
+            .iter()
+            .all(|&level| self.levels[level as usize].waiting.is_empty())
+        {
+            for level in OFFERED {
+                let queue = &mut self.levels[level as usize];
+                queue.waiting = std::mem::take(&mut queue.looked_at);
+            }
+        }
         let mut chosen = Vec::new();
-        for level in [Level::Highest, Level::VeryLow, Level::Low, Level::BadlyDistributed] {
-            let queue = &self.levels[level as usize];
-            let ids: Vec<BlockId> = queue.values().copied().take(count - chosen.len()).collect();
-            for id in ids {
-                self.remove(id);
-                self.push(id, level, false);
+        for level in OFFERED {
+            let queue = &mut self.levels[level as usize];
+            while chosen.len() < count
+                && let Some((sequence, id)) = queue.waiting.pop_first()
+            {
+                queue.looked_at.insert(sequence, id);
                 chosen.push((id, level));
             }
         }
@@ -115,15 +145,15 @@ impl NeededQueues {
     pub(crate) fn missing_replication_one(&self) -> usize {
         self.missing_replication_one
     }
-    /// Up to `count` blocks without a usable replica with ids above `after`, by id.
+    /// Blocks without a usable replica.
     pub(crate) fn missing(&self) -> impl Iterator<Item = BlockId> + '_ {
-        self.levels[Level::Corrupt as usize].values().copied()
+        self.levels[Level::Corrupt as usize].waiting.values().copied()
     }
 
     fn push(&mut self, id: BlockId, level: Level, replication_one: bool) {
         let sequence = self.next;
         self.next += 1;
-        self.levels[level as usize].insert(sequence, id);
+        self.levels[level as usize].waiting.insert(sequence, id);
         let place = Place {
             level,
             sequence,
@@ -165,7 +195,15 @@ mod tests {
         queues.update(BlockId(5), Some(Level::Corrupt), 1);
         let ids = |chosen: Vec<(BlockId, Level)>| chosen.into_iter().map(|(id, _)| id.0).collect::<Vec<_>>();
         assert_eq!(ids(queues.rotate(2)), [4, 1]);
-        assert_eq!(ids(queues.rotate(9)), [4, 2, 3, 1]);
+        queues.update(BlockId(6), Some(Level::Highest), 3);
+        assert_eq!(
+            ids(queues.rotate(2)),
+            [6, 2],
+            "new ones are not made to wait, old ones not forgotten"
+        );
+        queues.remove(BlockId(6));
+        assert_eq!(ids(queues.rotate(9)), [3]);
+        assert_eq!(ids(queues.rotate(9)), [4, 1, 2, 3], "the next cycle");
         assert_eq!((queues.len(), queues.missing_replication_one()), (5, 1));
         queues.update(BlockId(5), None, 1);
         assert_eq!((queues.len(), queues.missing_replication_one()), (4, 0));

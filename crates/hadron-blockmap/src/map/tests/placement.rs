@@ -105,6 +105,7 @@ fn not_on_the_writers_node_if_others_can() {
     assert!((0..50).any(|_| f.place(&anywhere).expect("room") != [2]));
 }
 
+/// covers: XC-30 (the part of placement)
 #[test]
 fn busy_full_stale_and_leaving_nodes_are_passed_over() {
     let spoil: [(&str, fn(&mut Fixture)); 4] = [
