@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// How long an orderly end waits for transfer threads whose sockets are closed.
+/// How long an orderly end waits for tasks, then for transfer threads; their sockets are closed.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running DataNode. Dropping it stops it without waiting; [`DataNode::shutdown`] waits.
@@ -115,7 +115,9 @@ impl DataNode {
         shared.xceivers.close();
         self.ipc.shutdown().await;
         shared.tasks.close();
-        shared.tasks.wait().await;
+        if tokio::time::timeout(STOP_PATIENCE, shared.tasks.wait()).await.is_err() {
+            tracing::warn!("tasks still busy at the end");
+        }
         let ending = shared.clone();
         let ended = tokio::task::spawn_blocking(move || {
             let idle = ending.workers.wait_idle(STOP_PATIENCE);

@@ -207,8 +207,19 @@ const SPARE_FDS: usize = 256;
 
 /// The configured limit, cut to a quarter of what the descriptor limit allows: several DataNodes share a process.
 fn effective_limit(configured: usize) -> usize {
-    let soft = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let fds = soft.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let mut limits = getrlimit(Resource::Nofile);
+    // Raising the soft limit to the hard one needs no privilege; systems set it low for the sake of select().
+    let raised = Rlimit {
+        current: limits.maximum,
+        ..limits
+    };
+    if setrlimit(Resource::Nofile, raised).is_ok() {
+        limits.current = limits.maximum;
+    }
+    let fds = limits
+        .current
+        .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let allowed = (fds.saturating_sub(SPARE_FDS) / FDS_PER_XCEIVER / 2).max(16);
     let limit = configured.min(allowed);
     if limit < configured {

@@ -469,3 +469,56 @@ fn shutdown_ends_transfers_and_leaves_nothing() {
     assert_eq!(replicas[0].state, hadron_types::ReplicaState::Rwr);
     assert_eq!(replicas[0].block.len, 5);
 }
+
+/// Log lines of the whole process.
+#[derive(Clone, Default)]
+struct Captured(std::sync::Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+// covers: XC-10, XC-11, XC-31
+#[test]
+fn failures_are_logged_with_operation_block_peer_and_cause() {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    // Transfer threads log, too; the test runner gives each test its own process.
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let cluster = Cluster::start(1);
+    let mut peer = cluster.connect(0);
+    peer.open_write(&block(7, 1001, 0), vec![]);
+    peer.send_packet(0, 5, b"gap", false, false);
+    let name = peer.0.local_addr().unwrap();
+    assert!(peer.is_closed());
+    for bytes in [[0, 29, 81], [0, 28, 79]] {
+        let mut peer = cluster.connect(0);
+        peer.0.write_all(&bytes).unwrap();
+        assert!(peer.is_closed());
+    }
+    let expected = [
+        format!(
+            "operation failed op=\"WRITE_BLOCK\" block={POOL}:blk_7_1001 peer={name} error=received an out-of-sequence packet at offset 5 but expecting packet at 0"
+        ),
+        "Version Mismatch (Expected: 28, Received: 29 )".to_owned(),
+        "Unknown op 79 in data stream".to_owned(),
+    ];
+    eventually("three log lines", || {
+        let text = String::from_utf8_lossy(&captured.0.lock()).into_owned();
+        let logged = |wanted: &String| {
+            let line = text.lines().find(|line| line.contains(wanted.as_str()));
+            line.is_some_and(|line| line.contains(" WARN ") || line.contains(" ERROR "))
+        };
+        expected.iter().all(logged)
+    });
+}

@@ -117,6 +117,15 @@ impl ReplicaError {
             source,
         }
     }
+    /// Whether the disk itself is broken: not full, not short of descriptors.
+    pub fn condemns_disk(&self) -> bool {
+        use rustix::io::Errno;
+        let Self::Io { source, .. } = self else {
+            return false;
+        };
+        let errno = source.raw_os_error().map(Errno::from_raw_os_error);
+        matches!(errno, Some(Errno::IO | Errno::ROFS | Errno::NODEV | Errno::NXIO))
+    }
     /// Whether the disk, not the request, is at fault.
     pub fn is_disk_failure(&self) -> bool {
         matches!(self, Self::Io { .. })

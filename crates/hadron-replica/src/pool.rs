@@ -238,7 +238,10 @@ impl Pool {
                 ))
             }
             Err(error) => {
-                home.volume.mark_failed();
+                if error.condemns_disk() {
+                    tracing::error!(%error, dir = %home.volume.dir().display(), "volume failed");
+                    home.volume.mark_failed();
+                }
                 self.forget(&replica);
                 replica.leave(number);
                 Err(error)
@@ -733,13 +736,15 @@ fn check_len(block: BlockId, found: u64, wanted: u64) -> ReplicaResult<()> {
     Ok(())
 }
 
-/// Creates both files of a new replica; the meta file gets its header.
+/// Creates both files of a new replica; the meta file gets its header. Files already there are leftovers: every replica
+/// that counts is in the map, and the map had none.
 fn create_files(dir: &Path, block: &Block, format: ChunkFormat) -> ReplicaResult<(File, File)> {
     let create = |path: &Path| {
         OpenOptions::new()
             .read(true)
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(true)
             .open(path)
             .map_err(ReplicaError::io("create", path))
     };

@@ -39,7 +39,8 @@ impl ReplicaReader {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match Self::open_once(pool, block, need, patience) {
+            // A meta file may be on its way to a new name; only the last attempt believes that it is missing.
+            match Self::open_once(pool, block, need, patience, attempt == OPEN_ATTEMPTS) {
                 Err(ReplicaError::Io { source, .. })
                     if source.kind() == std::io::ErrorKind::NotFound && attempt < OPEN_ATTEMPTS => {}
                 other => return other,
@@ -47,7 +48,13 @@ impl ReplicaReader {
         }
     }
 
-    fn open_once(pool: &Pool, block: &Block, need: u64, patience: Duration) -> ReplicaResult<Self> {
+    fn open_once(
+        pool: &Pool,
+        block: &Block,
+        need: u64,
+        patience: Duration,
+        accept_no_meta: bool,
+    ) -> ReplicaResult<Self> {
         let entry = pool
             .entry(block.id)
             .ok_or(ReplicaError::NotFound(block.id, block.generation_stamp))?;
@@ -68,42 +75,54 @@ impl ReplicaReader {
                     readable: finalized.len,
                     last_sum: None,
                 };
-                Self::open_in(&dir, block.id, stamp, lengths)
+                Self::open_in(&dir, block.id, stamp, lengths, accept_no_meta)
             }
-            Entry::Active(replica) => Self::open_active(&replica, block, need, patience),
+            Entry::Active(replica) => {
+                let (stamp, lengths) = Self::open_lengths(&replica, block, need, patience)?;
+                Self::open_in(&replica.dir(lengths.state), block.id, stamp, lengths, accept_no_meta)
+            }
             Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
         }
     }
 
-    fn open_active(replica: &Arc<ActiveReplica>, block: &Block, need: u64, patience: Duration) -> ReplicaResult<Self> {
+    /// Waits for an open replica to have `need` bytes, then notes how far it is.
+    fn open_lengths(
+        replica: &Arc<ActiveReplica>,
+        block: &Block,
+        need: u64,
+        patience: Duration,
+    ) -> ReplicaResult<(GenerationStamp, Lengths)> {
         replica.wait_on_disk(need, patience);
-        let (stamp, lengths) = {
-            let status = replica.status();
-            let Some(visible) = status.visible() else {
-                return Err(ReplicaError::WrongState {
-                    block: block.id,
-                    state: status.state,
-                    step: "read",
-                });
-            };
-            let lengths = Lengths {
+        let status = replica.status();
+        let Some(visible) = status.visible() else {
+            return Err(ReplicaError::WrongState {
+                block: block.id,
                 state: status.state,
-                visible,
-                readable: status.on_disk,
-                last_sum: status.last_sum,
-            };
-            (status.stamp, lengths)
+                step: "read",
+            });
         };
-        Self::open_in(&replica.dir(lengths.state), block.id, stamp, lengths)
+        let lengths = Lengths {
+            state: status.state,
+            visible,
+            readable: status.on_disk,
+            last_sum: status.last_sum,
+        };
+        Ok((status.stamp, lengths))
     }
 
-    fn open_in(dir: &Path, id: BlockId, stamp: GenerationStamp, lengths: Lengths) -> ReplicaResult<Self> {
+    fn open_in(
+        dir: &Path,
+        id: BlockId,
+        stamp: GenerationStamp,
+        lengths: Lengths,
+        accept_no_meta: bool,
+    ) -> ReplicaResult<Self> {
         let path = dir.join(layout::data_name(id));
         let data = File::open(&path).map_err(ReplicaError::io("open", &path))?;
         let meta_path = dir.join(layout::meta_name(id, stamp));
         let meta = match File::open(&meta_path) {
             Ok(meta) => Some(meta),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && accept_no_meta => None,
             Err(error) => return Err(ReplicaError::io("open", &meta_path)(error)),
         };
         let mut header = [0; META_HEADER_LEN as usize];

@@ -270,6 +270,9 @@ impl ReplicaWriter {
                 problem: format!("has {} bytes, its last packet says {expected}", self.len),
             });
         }
+        if self.pool.options.sync_on_close {
+            self.sync()?;
+        }
         let finalized = self.pool.finalize(&self.replica)?;
         self.done = true;
         Ok(finalized)

@@ -59,8 +59,8 @@ pub(crate) async fn run(shared: Arc<Shared>, link: Arc<NameNodeLink>) {
             () = shared.stop.cancelled() => return,
             result = session(&shared, &link) => result,
         };
+        // A NameNode stays the active one across a restart of its own: its transaction id may not have moved.
         link.set_registered(false);
-        link.set_active(false);
         if started.elapsed() > BACKOFF.1 {
             pause = BACKOFF.0;
         }
