@@ -16,10 +16,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How much is asked of the socket at once where packets are expected: a few, so that one system call serves many.
-const READ_SIZE: usize = 256 << 10;
-/// The same where small messages are expected.
-const SMALL_READ_SIZE: usize = 1 << 10;
+/// Receive buffer where packets are expected: a few, so that one system call serves many. When every slice given out was
+/// dropped the same memory is used again.
+const PACKET_BUFFER_SIZE: usize = 512 << 10;
+/// Receive buffer where small messages are expected.
+const MESSAGE_BUFFER_SIZE: usize = 4 << 10;
+/// Part of the buffer that must be free before a read; less would cost a system call for little.
+const MIN_FREE_DIVISOR: usize = 8;
 
 /// Connects to the streaming port of `node`.
 pub(crate) async fn connect(
@@ -83,9 +86,12 @@ impl Incoming {
         self.buf.is_empty()
     }
 
-    /// Waits for more bytes; `at_once` bounds what one call takes. Cancel safe: what arrived stays.
-    async fn read_more(&mut self, stream: &mut (impl AsyncRead + Unpin), at_once: usize) -> io::Result<()> {
-        self.buf.reserve(at_once);
+    /// Waits for more bytes, in a buffer of `size` bytes that grows as they arrive. Cancel safe: what arrived stays.
+    async fn read_more(&mut self, stream: &mut (impl AsyncRead + Unpin), size: usize) -> io::Result<()> {
+        let min_free = size / MIN_FREE_DIVISOR;
+        if self.buf.capacity() - self.buf.len() < min_free {
+            self.buf.reserve(size.saturating_sub(self.buf.len()).max(min_free));
+        }
         if stream.read_buf(&mut self.buf).await? == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -105,7 +111,7 @@ impl Incoming {
                 self.buf.advance(used);
                 return Ok(value);
             }
-            self.read_more(stream, SMALL_READ_SIZE).await?;
+            self.read_more(stream, MESSAGE_BUFFER_SIZE).await?;
         }
     }
 
@@ -135,7 +141,7 @@ impl Incoming {
             if let Some(packet) = self.take_packet()? {
                 return Ok(packet);
             }
-            self.read_more(stream, READ_SIZE).await?;
+            self.read_more(stream, PACKET_BUFFER_SIZE).await?;
         }
     }
 

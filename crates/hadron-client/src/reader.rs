@@ -127,6 +127,8 @@ impl FileReader {
             if !self.chunk.is_empty() {
                 return Poll::Ready(Ok(()));
             }
+            // An empty slice still holds the receive buffer, which could not be used again.
+            self.chunk = Bytes::new();
             match &mut self.state {
                 State::Idle(_) if self.pos >= self.locations.file_len() => {
                     self.state = State::Idle(None);
