@@ -575,3 +575,43 @@ fn blocks_in_directories_of_another_layout_are_found() {
     assert_eq!(store.invalidate(&POOL.into(), &[b.block]).unwrap().len(), 1);
     assert_eq!(fs::read_dir(&old).unwrap().count(), 0);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+
+    /// A process killed inside any write leaves the data of that write in part and none of its checksums.
+    #[test]
+    fn acked_bytes_survive_a_kill_in_the_middle_of_any_write(
+        steps in proptest::collection::vec((1usize..1500, 0usize..3), 1..8),
+        cut in 0usize..1500,
+    ) {
+        let root = tempfile::tempdir().unwrap();
+        let data = bytes(12_000);
+        let b = block(2, 1001, 0);
+        let place = |dir: &Path| dir.join("current").join(POOL).join("current/rbw");
+        let live = root.path().join("live");
+        let store = open_store(&[&live]);
+        let mut writer = store.create_rbw(&b, new_replica()).unwrap();
+        for (i, (grow, kind)) in steps.iter().enumerate() {
+            let acked = writer.len() as usize;
+            // From the unfinished chunk's start, or (only up to its end) from where the data ends.
+            let (from, to) = match kind {
+                0 if acked % 512 != 0 => (acked, (acked + grow).min(acked.next_multiple_of(512))),
+                _ => (acked - acked % 512, acked + grow),
+            };
+            let dead = root.path().join(format!("dead{i}"));
+            copy_tree(&live, &dead);
+            put(&mut writer, &data, from, to).unwrap();
+            let torn = (acked + cut).min(to);
+            fs::write(place(&dead).join("blk_2"), &data[..torn]).unwrap();
+            let again = open_store(&[&dead]);
+            let found = reported(&again)[0].2 as usize;
+            assert!((acked..=torn).contains(&found), "{found} of {acked} acked, {torn} there");
+            let kept = fs::read(place(&dead).join("blk_2")).unwrap();
+            assert_eq!(kept, data[..found]);
+            let meta = fs::read(place(&dead).join("blk_2_1001.meta")).unwrap();
+            assert_eq!(meta.len() as u64, format().meta_len(found as u64));
+            assert_eq!(format().verify(&kept, &meta[7..]), Ok(()));
+        }
+    }
+}
