@@ -10,7 +10,8 @@ use hadron_blockmap::{AdminState, BlockStats, ClusterStats, DatanodeReport};
 use hadron_namespace::{Counts, Identity};
 use hadron_net::{AdminPages, RpcMetrics, bean_matches};
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
@@ -313,12 +314,71 @@ impl NameNodePages {
         for (name, help, value) in counters {
             registry.register(name, help, ConstCounter::new(value));
         }
+        self.register_methods(registry);
     }
+
+    /// Calls and time by protocol and method, of those that were called.
+    fn register_methods(&self, registry: &mut Registry) {
+        let (calls, nanos) = (
+            Family::<Labels, Counter>::default(),
+            Family::<Labels, Counter>::default(),
+        );
+        for protocol in &self.rpc.protocols {
+            for (method, counters) in &protocol.methods {
+                let called = counters.calls.load(Ordering::Relaxed);
+                if called > 0 {
+                    let labels = vec![("protocol", protocol.protocol), ("method", *method)];
+                    calls.get_or_create(&labels).inc_by(called);
+                    let spent = counters.processing_nanos.load(Ordering::Relaxed);
+                    nanos.get_or_create(&labels).inc_by(spent);
+                }
+            }
+        }
+        registry.register("rpc_method_calls", "RPC calls answered, by method", calls);
+        registry.register("rpc_method_nanoseconds", "Time in RPC handlers, by method", nanos);
+    }
+
+    /// Calls and mean time of every method called, as Hadoop names them (`GetFileInfoNumOps`).
+    fn rpc_detailed_activity(&self) -> Value {
+        let port = self.rpc_port;
+        let mut bean = Map::new();
+        bean.insert(
+            "name".to_owned(),
+            json!(format!("Hadoop:service=NameNode,name=RpcDetailedActivityForPort{port}")),
+        );
+        bean.insert(
+            "modelerType".to_owned(),
+            json!(format!("RpcDetailedActivityForPort{port}")),
+        );
+        for (method, counters) in self.rpc.protocols.iter().flat_map(|protocol| &protocol.methods) {
+            let calls = counters.calls.load(Ordering::Relaxed);
+            if calls > 0 {
+                let nanos = counters.processing_nanos.load(Ordering::Relaxed);
+                let name = capitalised(method);
+                bean.insert(format!("{name}NumOps"), json!(calls));
+                bean.insert(format!("{name}AvgTime"), json!(nanos as f64 / calls as f64 / 1e6));
+            }
+        }
+        Value::Object(bean)
+    }
+}
+
+/// Labels of a counter by method.
+type Labels = Vec<(&'static str, &'static str)>;
+
+fn capitalised(name: &str) -> String {
+    let mut chars = name.chars();
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 impl AdminPages for NameNodePages {
     fn health(&self) -> Result<(), String> {
-        Ok(())
+        match &self.shared.log.health().borrow().poisoned {
+            Some(reason) => Err(format!("the journal is poisoned: {reason}")),
+            None => Ok(()),
+        }
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -349,6 +409,7 @@ impl AdminPages for NameNodePages {
             self.fs_namesystem_state(&figures),
             self.namenode_info(&figures),
             self.rpc_activity(),
+            self.rpc_detailed_activity(),
         ];
         let wanted = |bean: &Value| bean["name"].as_str().is_some_and(|name| bean_matches(query, name));
         let beans: Vec<Value> = beans.into_iter().filter(wanted).collect();

@@ -5,8 +5,8 @@ use hadron_blockmap::{
     DatanodeId, Heartbeat, Increment, IncrementKind, Registration, StorageDescription, StorageIncrements,
     StorageReport, StorageState,
 };
-use hadron_env::Configuration;
 use hadron_env::config::Environment;
+use hadron_env::{Configuration, ManualClock};
 use hadron_namenode::{Env, NameNode, format};
 use hadron_net::{RpcClient, RpcClientOptions};
 use hadron_proto::hdfs::{
@@ -17,6 +17,7 @@ use hadron_proto::protocol::CLIENT_PROTOCOL;
 use hadron_types::{DatanodeUuid, ExtendedBlock, HadoopError, StorageId, StorageType};
 use prost::Message;
 use std::path::Path;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 pub const OWNER: &str = "hdfs";
@@ -47,13 +48,23 @@ impl Cluster {
     }
 
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_in(Env::system(), settings).await
+    }
+
+    /// Starts on a clock that the test moves.
+    pub async fn start_at(clock: Arc<ManualClock>, settings: &[(&str, &str)]) -> Self {
+        let env = Env { clock, ..Env::system() };
+        Self::start_in(env, settings).await
+    }
+
+    async fn start_in(env: Env, settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let mut conf = configuration(dir.path());
         for (key, value) in settings {
             conf.set(*key, *value);
         }
-        format(&conf, &Env::system(), None, false).expect("format");
-        let node = NameNode::start(conf.clone()).await.expect("start");
+        format(&conf, &env, None, false).expect("format");
+        let node = NameNode::start_with(conf.clone(), env).await.expect("start");
         Self { node, conf, dir }
     }
 

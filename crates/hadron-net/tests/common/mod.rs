@@ -116,7 +116,7 @@ pub async fn start_with(options: RpcServerOptions) -> RpcServer {
 pub async fn eventually(condition: impl Fn() -> bool) {
     tokio::time::timeout(PATIENCE, async {
         while !condition() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::task::yield_now().await;
         }
     })
     .await
