@@ -26,7 +26,10 @@ def blocks(cluster, index):
 
 def main():
     judge = Judge(__doc__)
-    settings = {"dfs.replication": "3", "dfs.namenode.heartbeat.recheck-interval": "500", "dfs.blocksize": "1048576"}
+    settings = {"dfs.replication": "3", "dfs.namenode.heartbeat.recheck-interval": "500", "dfs.blocksize": "1048576",
+                # At Apache's own pace, two blocks a node every three seconds, these few would need a minute.
+                "dfs.namenode.replication.work.multiplier.per.iteration": "20", "dfs.namenode.replication.max-streams": "20",
+                "dfs.namenode.replication.max-streams-hard-limit": "40", "dfs.namenode.redundancy.interval.seconds": "1"}
     with Daemons(judge.hadron, datanodes=4, settings=settings) as cluster:
         fs = [judge.hadron, "fs", "-fs", cluster.url]
         folder = os.path.join(judge.scratch, "files")

@@ -17,7 +17,7 @@ from lib.judge import Judge, wait_until  # noqa: E402
 
 import hdfs_native  # noqa: E402
 
-ROUNDS = 150
+ROUNDS = 1500
 IDLE_CONNECTIONS = 100
 RSS_GROWTH_MIB = 64
 THREAD_GROWTH = 64

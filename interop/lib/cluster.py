@@ -3,6 +3,7 @@
 Every process is a child that is ended with the cluster object; every port is free or picked by the system.
 """
 
+import json
 import os
 import select
 import shutil
@@ -164,14 +165,21 @@ class Daemons:
         return self
 
     def wait_ready(self, seconds=READY_SECONDS):
-        """Waits until the NameNode says it is ready: safe mode is off."""
+        """Waits until safe mode is off and every DataNode has said how much room it has."""
+        running = sum(name.startswith("dn") and process.poll() is None for name, process in self.processes.items())
+        disk = os.statvfs(self.folder)
+        room = running * disk.f_blocks * disk.f_frsize
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.http + "/ready", timeout=2) as answer:
-                    if answer.status == 200:
-                        return
-            except OSError:
+                query = self.http + "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
+                with opener.open(query, timeout=2) as answer:
+                    state = json.load(answer)["beans"][0]
+                # Root's share of the disk and what a DataNode keeps free are not offered.
+                if state["FSState"] == "Operational" and state["NumLiveDataNodes"] >= running and state["CapacityTotal"] >= 0.7 * room:
+                    return
+            except (OSError, ValueError, LookupError):
                 pass
             time.sleep(0.05)
         raise TimeoutError(f"the NameNode is not ready after {seconds} s; see {self.folder}/nn.log")

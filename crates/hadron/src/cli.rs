@@ -135,6 +135,8 @@ impl Command {
     pub(crate) fn default_log_level(&self) -> &'static str {
         match self {
             Self::Namenode(_) | Self::Datanode(_) => "info",
+            // The demo tells its own story; what the client did about a dead DataNode is part of it.
+            Self::Demo(_) => "error",
             _ => "warn",
         }
     }

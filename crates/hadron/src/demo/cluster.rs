@@ -16,6 +16,8 @@ use hadron_env::config::Configuration;
 /// Beats that make a death show in seconds instead of ten minutes.
 const HEARTBEAT: &str = "300ms";
 const RECHECK_MS: &str = "300";
+/// Blocks a DataNode may copy at once; Hadoop's 2 spares busy clusters, and the demo has nothing else to do.
+const STREAMS: &str = "20";
 const POLL: Duration = Duration::from_millis(20);
 
 /// A NameNode and DataNodes as processes.
@@ -44,6 +46,8 @@ impl Cluster {
             ("dfs.blocksize", block_bytes.to_string()),
             ("dfs.heartbeat.interval", HEARTBEAT.to_owned()),
             ("dfs.namenode.heartbeat.recheck-interval", RECHECK_MS.to_owned()),
+            ("dfs.namenode.redundancy.interval.seconds", "1".to_owned()),
+            ("dfs.namenode.replication.max-streams", STREAMS.to_owned()),
         ]);
         write_conf(&folder.join("conf/namenode"), address, &common)?;
         let mut cluster = Self {
