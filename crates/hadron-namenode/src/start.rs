@@ -63,6 +63,8 @@ pub enum StartError {
 pub struct NameNode {
     shared: Arc<Shared>,
     rpc: RpcServer,
+    /// The second port of `dfs.namenode.servicerpc-address`, with the same protocols.
+    service_rpc: Option<RpcServer>,
     http: AdminHttp,
     monitors: JoinSet<()>,
     datanode_monitors: DatanodeMonitors,
@@ -114,7 +116,15 @@ impl NameNode {
         );
         let callers = Callers::new(groups, &settings);
         let shared = Arc::new(Shared::new(state, settings, callers, log));
-        let rpc = listen_rpc(&conf, &shared).await?;
+        let rpc = listen_rpc(&conf, &shared, conf.namenode_rpc_bind_address()?).await?;
+        let service_rpc = match conf.contains(keys::DFS_NAMENODE_SERVICERPC_ADDRESS) {
+            true => {
+                let host = conf.get(keys::DFS_NAMENODE_SERVICERPC_BIND_HOST);
+                let at = conf.namenode_service_rpc_address()?.on_host(host);
+                Some(listen_rpc(&conf, &shared, at).await?)
+            }
+            false => None,
+        };
         let http = listen_http(&conf, &shared, &rpc).await?;
         let stop = CancellationToken::new();
         let (monitors, failure) = start_monitors(&shared, &stop);
@@ -124,6 +134,7 @@ impl NameNode {
         Ok(Self {
             shared,
             rpc,
+            service_rpc,
             http,
             monitors,
             datanode_monitors,
@@ -135,6 +146,11 @@ impl NameNode {
     /// Where clients and DataNodes call.
     pub fn rpc_addr(&self) -> SocketAddr {
         self.rpc.local_addr()
+    }
+
+    /// Where DataNodes and tools call, if they have a port of their own.
+    pub fn service_rpc_addr(&self) -> Option<SocketAddr> {
+        self.service_rpc.as_ref().map(RpcServer::local_addr)
     }
 
     /// Where the admin pages are.
@@ -163,6 +179,9 @@ impl NameNode {
     /// Stops: ports first, then monitors, then the journal. What was answered is durable already.
     pub async fn shutdown(mut self) {
         self.rpc.shutdown().await;
+        if let Some(service_rpc) = &self.service_rpc {
+            service_rpc.shutdown().await;
+        }
         self.http.shutdown().await;
         self.stop.cancel();
         drop(self.datanode_monitors);
@@ -211,8 +230,7 @@ async fn recover(
         .map_err(|error| StartError::Storage(io::Error::other(error)))?
 }
 
-async fn listen_rpc(conf: &Configuration, shared: &Arc<Shared>) -> Result<RpcServer, StartError> {
-    let at = conf.namenode_rpc_bind_address()?;
+async fn listen_rpc(conf: &Configuration, shared: &Arc<Shared>, at: HostPort) -> Result<RpcServer, StartError> {
     let addr = resolve(&at).await?;
     if !addr.ip().is_loopback() {
         tracing::warn!(%addr, "listening beyond loopback with SIMPLE authentication: callers are believed");

@@ -766,3 +766,13 @@ async fn leases_are_recovered_on_demand() {
         .refused("recoverLease", recover("/gone"), MISSING, "File does not exist: /gone")
         .await;
 }
+
+#[tokio::test]
+async fn the_service_port_serves_the_same_protocols() {
+    let cluster = Cluster::start_with(&[("dfs.namenode.servicerpc-address", "127.0.0.1:0")]).await;
+    let addr = cluster.node.service_rpc_addr().expect("a second port");
+    assert_ne!(addr, cluster.node.rpc_addr());
+    let options = hadron_net::RpcClientOptions::new("hdfs", hadron_proto::protocol::CLIENT_PROTOCOL);
+    let rpc = hadron_net::RpcClient::connect(addr, options).await.expect("connect");
+    assert!(status(&Client { rpc }, "/").await.is_some());
+}

@@ -108,9 +108,13 @@ impl Call {
         answer: impl FnOnce(&Shared, OutcomeValue) -> HadoopResult<R> + Send + 'static,
     ) -> Reply {
         let command = self.command(op);
-        if let Err(error) = self.admit(&command, what) {
-            self.audit_denied(&audit, &error);
-            return Reply::error(error);
+        match self.admit(&command, what) {
+            Ok(None) => {}
+            Ok(Some(value)) => return Reply::of(answer(&self.shared, value)),
+            Err(error) => {
+                self.audit_denied(&audit, &error);
+                return Reply::error(error);
+            }
         }
         let shared = Arc::clone(&self.shared);
         let audited = AuditEvent::enabled().then(|| (self.clone(), audit));
@@ -124,14 +128,15 @@ impl Call {
         })
     }
 
-    /// Whether `command` may be proposed: it was answered before, or safe mode is off and the state allows it.
-    pub(crate) fn admit(&self, command: &Command, what: impl FnOnce() -> String) -> HadoopResult<()> {
+    /// Whether `command` may be proposed: safe mode is off and the state allows it. `Some`: it was applied before, and
+    /// this was the answer.
+    pub(crate) fn admit(&self, command: &Command, what: impl FnOnce() -> String) -> HadoopResult<Option<OutcomeValue>> {
         let ns = self.shared.state.ns.read();
-        if ns.replayed(command).is_some() {
-            return Ok(());
+        if let Some(value) = ns.replayed(command) {
+            return Ok(Some(value));
         }
         self.shared.require_no_safe_mode(what)?;
-        ns.check(command)
+        ns.check(command).map(|()| None)
     }
 
     /// Refuses everybody but superusers.

@@ -4,7 +4,6 @@ use super::Call;
 use super::call::{Audit, decode};
 use crate::convert;
 use bytes::Bytes;
-use hadron_blockmap::Located;
 use hadron_namespace::command::{Append, Create, create_flag};
 use hadron_namespace::{Appended, Command, LEASE_SOFT_LIMIT_MS, LeaseProgress, OutcomeValue};
 use hadron_net::Reply;
@@ -49,14 +48,19 @@ pub(super) fn create(call: &Call, body: Bytes) -> Reply {
             call.audit_denied(&audit, &error);
             Reply::error(error)
         }
-        Ok(()) => Reply::waiting(async move { create_now(&call, command, audit).await }),
+        Ok(Some(value)) => Reply::of(created(value)),
+        Ok(None) => Reply::waiting(async move { create_now(&call, command, audit).await }),
     }
 }
 
 async fn create_now(call: &Call, command: Command, audit: Audit) -> HadoopResult<CreateResponseProto> {
     let outcome = call.shared.propose(command).await;
     call.audit_outcome(&audit, &outcome);
-    match outcome? {
+    created(outcome?)
+}
+
+fn created(value: OutcomeValue) -> HadoopResult<CreateResponseProto> {
+    match value {
         OutcomeValue::Created(status) => Ok(CreateResponseProto {
             fs: Some(convert::file_status(*status)),
         }),
@@ -121,7 +125,6 @@ impl Call {
                 ..convert::located_block(&pool, block, offset, &convert::uncorrupted(replicas))
             }
         });
-        let _: Option<Located> = None;
         AppendResponseProto {
             block,
             stat: Some(convert::file_status(appended.status)),
