@@ -9,6 +9,10 @@ use hadron_namespace::Caller;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Questions to the host's user database at a time; more wait. Names come from the wire, so this bounds processes.
+const MAX_LOOKUPS: usize = 8;
 
 /// Makes callers out of user names.
 #[derive(Debug)]
@@ -18,6 +22,7 @@ pub struct Callers {
     supergroup: String,
     permissions_enabled: bool,
     made: Mutex<HashMap<String, Made>>,
+    lookups: Semaphore,
 }
 
 #[derive(Debug)]
@@ -35,6 +40,7 @@ impl Callers {
             supergroup: settings.supergroup.clone(),
             permissions_enabled: settings.permissions_enabled,
             made: Mutex::new(HashMap::new()),
+            lookups: Semaphore::const_new(MAX_LOOKUPS),
         }
     }
 
@@ -48,6 +54,13 @@ impl Callers {
     pub fn resolve(&self, user: &str) -> Arc<Caller> {
         let groups = self.groups.lookup(user);
         self.make(user, groups)
+    }
+
+    /// Waits for a place among the [`MAX_LOOKUPS`] that may ask the system; held while [`Callers::resolve`] or a group
+    /// look-up runs on a blocking thread.
+    pub(crate) async fn lookup_place(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.lookups.acquire().await.ok()
     }
 
     /// The groups behind the callers.

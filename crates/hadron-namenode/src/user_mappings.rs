@@ -44,7 +44,9 @@ impl RpcProtocol for UserMappings {
         };
         let shared = Arc::clone(&self.shared);
         Some(Reply::spawned(async move {
-            let lookup = tokio::task::spawn_blocking(move || shared.callers.groups().lookup(&request.user));
+            let _place = shared.callers.lookup_place().await;
+            let asking = Arc::clone(&shared);
+            let lookup = tokio::task::spawn_blocking(move || asking.callers.groups().lookup(&request.user));
             let groups = lookup
                 .await
                 .map_err(|error| HadoopError::io(format!("resolve groups: {error}")))?;

@@ -64,11 +64,13 @@ pub(crate) fn run_with_caller(shared: &Arc<Shared>, context: &CallContext, body:
     }
     let (shared, context) = (Arc::clone(shared), context.clone());
     Reply::Later(Box::pin(async move {
+        let place = shared.callers.lookup_place().await;
         let asking = Arc::clone(&shared);
         let user = Arc::clone(&context.user.user);
         let resolved = tokio::task::spawn_blocking(move || asking.callers.resolve(&user)).await;
         let caller = resolved.map_err(|error| hadron_types::HadoopError::io(format!("resolve groups: {error}")))?;
-        let call = Call::new(shared, context, caller);
+        drop(place);
+        let call = Call::new(Arc::clone(&shared), context, caller);
         match handler(&call, body) {
             Reply::Ready(result) => result,
             Reply::Later(future) | Reply::Waiting(future) => future.await,
