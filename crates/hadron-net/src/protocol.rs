@@ -66,7 +66,7 @@ pub trait RpcProtocol: Send + Sync + 'static {
     fn version(&self) -> u64 {
         1
     }
-    /// The methods served, for per-method metrics and for [`RpcProtocol::signature`]. Calls of methods not listed here
+    /// The methods served, for per-method metrics. Calls of methods not listed here
     /// are still passed to [`RpcProtocol::call`].
     fn methods(&self) -> &'static [&'static str] {
         &[]
