@@ -91,7 +91,8 @@ impl<H: Handle, T: Clone> Arena<H, T> {
         let index = self.slots;
         assert!(index != NO_SLOT, "arena is full");
         if (index as usize).is_multiple_of(PAGE_SLOTS) {
-            self.pages.push(Arc::new(Vec::new()));
+            // Reserved whole: growing by doubling would leave as much garbage as a page holds.
+            self.pages.push(Arc::new(Vec::with_capacity(PAGE_SLOTS)));
         }
         let page = Arc::make_mut(self.pages.last_mut().expect("a page was just made"));
         page.push(Slot::Used(value));

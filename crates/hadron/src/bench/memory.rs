@@ -40,9 +40,15 @@ pub(crate) fn run(files: u64) -> Result<()> {
     }
     let grown = resident_bytes()?.saturating_sub(before);
     let block_map = maps.blocks.memory_usage().total() as u64;
+    let namespace = maps.namespace.memory_usage();
+    tracing::debug!(?namespace, blocks = ?maps.blocks.memory_usage(), "memory by table");
     let mut line = Map::new();
     line.insert("files".into(), json!(files));
     line.insert("bytes_per_file".into(), json!(grown / files.max(1)));
+    line.insert(
+        "namespace_bytes_per_file".into(),
+        json!(namespace.files_total() as u64 / files.max(1)),
+    );
     line.insert("block_map_bytes_per_file".into(), json!(block_map / files.max(1)));
     super::print(&[("bench", json!("nn-memory"))], line);
     Ok(())
