@@ -596,7 +596,7 @@ proptest::proptest! {
             let acked = writer.len() as usize;
             // From the unfinished chunk's start, or (only up to its end) from where the data ends.
             let (from, to) = match kind {
-                0 if acked % 512 != 0 => (acked, (acked + grow).min(acked.next_multiple_of(512))),
+                0 if !acked.is_multiple_of(512) => (acked, (acked + grow).min(acked.next_multiple_of(512))),
                 _ => (acked - acked % 512, acked + grow),
             };
             let dead = root.path().join(format!("dead{i}"));
