@@ -475,6 +475,25 @@ async fn a_peer_that_does_not_read_is_not_read_from() {
 }
 
 #[tokio::test]
+async fn calls_held_back_by_unsent_answers_go_on_when_these_left() {
+    const CALLS: i32 = 1000;
+    let server = start_with(RpcServerOptions {
+        max_unsent_bytes: 64 << 10,
+        max_idle: Duration::from_secs(3600),
+        handshake_timeout: Duration::from_secs(3600),
+        ..options()
+    })
+    .await;
+    let mut client = RawClient::open(server.local_addr(), "alice").await;
+    let requests: Vec<u8> = (1..=CALLS).flat_map(|id| common::call_frame(id, "big", b"")).collect();
+    client.send(&requests).await;
+    for id in 1..=CALLS {
+        let answer = client.frame().await.expect("an answer");
+        answer.check_success(id, &[0; 32 << 10]);
+    }
+}
+
+#[tokio::test]
 async fn metrics_count_calls_by_method() {
     use std::sync::atomic::Ordering::Relaxed;
     let server = start().await;

@@ -113,7 +113,10 @@ impl Connection {
             let mut is_progressing = self.take_requests();
             is_progressing |= self.poll_read(cx)?;
             is_progressing |= self.take_requests();
+            let was_at_limit = !self.may_take_requests();
             self.poll_write(cx)?;
+            // What the limit held back has nobody else to wake it.
+            is_progressing |= was_at_limit && self.may_take_requests();
             let is_idle = self.output.is_empty() && self.in_flight() == 0;
             if is_idle && (self.session.is_closed() || (self.is_input_closed && !is_progressing)) {
                 return Poll::Ready(Ok(()));
