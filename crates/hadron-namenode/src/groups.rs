@@ -60,6 +60,16 @@ impl Groups {
         }
     }
 
+    /// As it is, with other times: `hadoop.security.groups.cache.secs` and
+    /// `hadoop.security.groups.negative-cache.secs`.
+    pub fn with_ttls(self, ttl: Duration, negative_ttl: Duration) -> Self {
+        Self {
+            ttl,
+            negative_ttl,
+            ..self
+        }
+    }
+
     /// The cache over this host's users.
     pub fn of_this_host(clock: Arc<dyn Clock>, overrides: &str) -> Self {
         Self::new(Box::new(ask_id), clock, overrides)
@@ -82,7 +92,7 @@ impl Groups {
     /// The groups of `user`; asks the system when the cache has no fresh answer. May block for as long as the host's
     /// user database takes: call it off the reactor when [`Groups::cached`] gave `None`.
     pub fn lookup(&self, user: &str) -> Arc<[String]> {
-        if let Some(groups) = self.cached(user) {
+        if let Some(groups) = self.fresh(user) {
             return groups;
         }
         let groups: Arc<[String]> = (self.source)(user).unwrap_or_default().into();
@@ -98,6 +108,16 @@ impl Groups {
         }
         cache.insert(user.to_owned(), entry);
         groups
+    }
+
+    /// The groups of `user` as long as the last answer is good.
+    fn fresh(&self, user: &str) -> Option<Arc<[String]>> {
+        if let Some(groups) = self.overrides.get(user) {
+            return Some(groups.clone());
+        }
+        let cache = self.cache.lock();
+        let entry = cache.get(user)?;
+        (self.clock.monotonic() < entry.expires).then(|| entry.groups.clone())
     }
 
     /// Forgets all answers (`refreshUserToGroupsMappings`).
@@ -175,6 +195,24 @@ mod tests {
         clock.advance(DEFAULT_NEGATIVE_TTL);
         groups.lookup("nobody");
         assert_eq!(asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn whoever_is_told_to_ask_again_does() {
+        let clock = Arc::new(ManualClock::default());
+        let (groups, asked) = counting(clock.clone());
+        let groups = groups.with_ttls(Duration::from_secs(10), Duration::from_secs(1));
+        groups.lookup("bob");
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(groups.cached("bob"), None);
+        groups.lookup("bob");
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        assert!(
+            groups.cached("bob").is_some(),
+            "the new answer is good for as long as the first"
+        );
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(groups.cached("bob"), None);
     }
 
     #[test]

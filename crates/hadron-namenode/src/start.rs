@@ -113,6 +113,10 @@ impl NameNode {
         let groups = Groups::of_this_host(
             Arc::clone(&state.clock),
             &conf.get(keys::HADOOP_USER_GROUP_STATIC_MAPPING_OVERRIDES),
+        )
+        .with_ttls(
+            conf.get(keys::HADOOP_SECURITY_GROUPS_CACHE),
+            conf.get(keys::HADOOP_SECURITY_GROUPS_NEGATIVE_CACHE),
         );
         let callers = Callers::new(groups, &settings);
         let shared = Arc::new(Shared::new(state, settings, callers, log));
