@@ -101,6 +101,18 @@ impl<T> Pending<T> {
         Self(State::Waiting(receiver))
     }
 
+    /// The answer if it is there already; else this, to be awaited.
+    pub fn now(self) -> Result<Result<T, LogError>, Self> {
+        match self.0 {
+            State::Ready(result) => Ok(result.unwrap_or(Err(LogError::Closed))),
+            State::Waiting(mut receiver) => match receiver.try_recv() {
+                Ok(result) => Ok(result),
+                Err(oneshot::error::TryRecvError::Closed) => Ok(Err(LogError::Closed)),
+                Err(oneshot::error::TryRecvError::Empty) => Err(Self(State::Waiting(receiver))),
+            },
+        }
+    }
+
     /// Waits on the current thread. Not for use inside an asynchronous runtime.
     pub fn wait(self) -> Result<T, LogError> {
         match self.0 {

@@ -56,6 +56,16 @@ impl Shared {
         async move { pending.await.map_err(log_error)? }
     }
 
+    /// What every read waits for; `Ok` at once where the log needs no waiting.
+    pub(crate) fn read_barrier(
+        &self,
+    ) -> Result<HadoopResult<()>, impl Future<Output = HadoopResult<()>> + Send + use<>> {
+        match self.log.read_barrier().now() {
+            Ok(passed) => Ok(passed.map_err(log_error)),
+            Err(barrier) => Err(async move { barrier.await.map_err(log_error) }),
+        }
+    }
+
     /// Writes an image of the namespace as it is now.
     pub async fn checkpoint(&self) -> HadoopResult<LogIndex> {
         self.log.checkpoint().await.map_err(log_error)

@@ -53,18 +53,37 @@ impl Call {
         }
     }
 
-    /// Answers a read of O(path depth): `f` runs inline under the namespace's shared lock.
-    pub(crate) fn read<Q, R>(&self, body: Bytes, f: impl FnOnce(&Self, &Q, &Namespace) -> HadoopResult<R>) -> Reply
+    /// Answers a read of O(path depth): `f` runs under the namespace's shared lock, inline unless the log's barrier
+    /// must be waited for.
+    pub(crate) fn read<Q, R, F>(&self, body: Bytes, f: F) -> Reply
     where
-        Q: prost::Message + Default + Required,
-        R: prost::Message,
+        Q: prost::Message + Default + Required + 'static,
+        R: prost::Message + 'static,
+        F: FnOnce(&Self, &Q, &Namespace) -> HadoopResult<R> + Send + 'static,
     {
         let request = match decode::<Q>(body) {
             Ok(request) => request,
             Err(error) => return Reply::error(error),
         };
-        let ns = self.shared.state.ns.read();
-        Reply::of(f(self, &request, &ns))
+        let run = move |call: &Self| f(call, &request, &call.shared.state.ns.read());
+        match self.shared.read_barrier() {
+            Ok(passed) => Reply::of(passed.and_then(|()| run(self))),
+            Err(barrier) => {
+                let call = self.clone();
+                Reply::waiting(async move {
+                    barrier.await?;
+                    run(&call)
+                })
+            }
+        }
+    }
+
+    /// Passes the log's barrier; for reads that are answered by a future of their own.
+    pub(crate) async fn pass_barrier(&self) -> HadoopResult<()> {
+        match self.shared.read_barrier() {
+            Ok(passed) => passed,
+            Err(barrier) => barrier.await,
+        }
     }
 
     /// Answers without any lock.

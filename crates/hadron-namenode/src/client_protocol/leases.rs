@@ -1,9 +1,9 @@
 //! Leases: renewal, recovery on demand, and the list of open files.
 
 use super::Call;
-use super::call::Audit;
+use super::call::{Audit, decode};
 use bytes::Bytes;
-use hadron_namespace::LeaseProgress;
+use hadron_namespace::{LeaseProgress, Namespace};
 use hadron_net::Reply;
 use hadron_proto::hdfs::{
     ListOpenFilesRequestProto, ListOpenFilesResponseProto, OpenFilesBatchResponseProto, RecoverLeaseRequestProto,
@@ -42,34 +42,45 @@ pub(super) fn recover_lease(call: &Call, body: Bytes) -> Reply {
     })
 }
 
-/// listOpenFiles, in pages by inode id.
+/// listOpenFiles, in pages by inode id. Works on a snapshot: there may be many open files, and writers do not wait.
 pub(super) fn list_open_files(call: &Call, body: Bytes) -> Reply {
-    call.read(body, |call, request: &ListOpenFilesRequestProto, ns| {
+    let (call, request) = match decode::<ListOpenFilesRequestProto>(body) {
+        Ok(request) => (call.clone(), request),
+        Err(error) => return Reply::error(error),
+    };
+    Reply::spawned(async move {
         call.require_superuser()?;
-        let filter = request.path().trim_end_matches('/');
-        let after = u64::try_from(request.id).unwrap_or(0);
-        let below = |path: &str| {
-            path.strip_prefix(filter)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let mut open = ns
-            .open_files()
-            .into_iter()
-            .filter(|open| open.file.0 > after)
-            .filter_map(|open| {
-                let path = ns.path_of(open.file).filter(|path| below(path))?;
-                Some(OpenFilesBatchResponseProto {
-                    id: open.file.0 as i64,
-                    path,
-                    client_name: open.holder.as_ref().to_owned(),
-                    client_machine: open.client_machine.as_ref().to_owned(),
-                })
-            });
-        let entries = open.by_ref().take(OPEN_FILES_PAGE).collect();
-        Ok(ListOpenFilesResponseProto {
-            entries,
-            has_more: open.next().is_some(),
-            types: request.types.clone(),
-        })
+        call.pass_barrier().await?;
+        let ns = call.shared.state.ns.read().snapshot();
+        Ok(open_files_page(&ns, request))
     })
+}
+
+fn open_files_page(ns: &Namespace, request: ListOpenFilesRequestProto) -> ListOpenFilesResponseProto {
+    let filter = request.path().trim_end_matches('/');
+    let after = u64::try_from(request.id).unwrap_or(0);
+    let below = |path: &str| {
+        path.strip_prefix(filter)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let mut open = ns
+        .open_files()
+        .into_iter()
+        .filter(|open| open.file.0 > after)
+        .filter_map(|open| {
+            let path = ns.path_of(open.file).filter(|path| below(path))?;
+            Some(OpenFilesBatchResponseProto {
+                id: open.file.0 as i64,
+                path,
+                client_name: open.holder.as_ref().to_owned(),
+                client_machine: open.client_machine.as_ref().to_owned(),
+            })
+        });
+    let entries = open.by_ref().take(OPEN_FILES_PAGE).collect();
+    let has_more = open.next().is_some();
+    ListOpenFilesResponseProto {
+        entries,
+        has_more,
+        types: request.types,
+    }
 }

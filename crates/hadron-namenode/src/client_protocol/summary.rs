@@ -66,6 +66,7 @@ pub(super) fn get_quota_usage(call: &Call, body: Bytes) -> Reply {
 }
 
 async fn count(call: &Call, path: &str) -> HadoopResult<ContentSummary> {
+    call.pass_barrier().await?;
     let ns = &call.shared.state.ns;
     let budget = call.shared.settings.content_summary_limit;
     let mut cursor = ns.read().content_summary(&call.caller, path)?;
