@@ -479,7 +479,13 @@ async fn pipelines_are_rebuilt() {
         new_nodes: more.block.locs.iter().map(|node| node.id.clone()).collect(),
         storage_i_ds: more.block.storage_i_ds.clone(),
     };
-    let _: UpdatePipelineResponseProto = client.call("updatePipeline", update).await.expect("updated");
+    let try_update = async |retry| -> UpdatePipelineResponseProto {
+        let answer = client
+            .rpc
+            .call_as(hadron_types::CallId(88_888), retry, "updatePipeline", &update);
+        answer.await.expect("updated")
+    };
+    try_update(0).await;
     let open = located(&client, "/f").await;
     let last = open.last_block.expect("a block");
     assert_eq!(
@@ -495,6 +501,11 @@ async fn pipelines_are_rebuilt() {
     };
     let _: AbandonBlockResponseProto = client.call("abandonBlock", abandon).await.expect("abandoned");
     assert!(located(&client, "/f").await.last_block.is_none());
+    // A repeat that comes late is answered as the first try was, and brings nothing back.
+    try_update(1).await;
+    let state = &cluster.node.shared().state;
+    let id = hadron_types::BlockId(block.b.block_id as i64);
+    assert!(state.blocks.lock().expected(id, state.now()).is_empty());
 }
 
 #[tokio::test]
@@ -603,6 +614,21 @@ async fn repeated_calls_are_answered_from_the_retry_cache() {
     }
     let other: DeleteResponseProto = client.call("delete", delete("/f", true)).await.expect("delete");
     assert!(!other.result);
+}
+
+#[tokio::test]
+async fn a_cookie_beyond_all_files_names_none() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client("hdfs").await;
+    let request = ListCorruptFileBlocksRequestProto {
+        path: "/".to_owned(),
+        cookie: Some(u64::MAX.to_string()),
+    };
+    let response: ListCorruptFileBlocksResponseProto = client
+        .call("listCorruptFileBlocks", request)
+        .await
+        .expect("an empty page");
+    assert!(response.corrupt.files.is_empty());
 }
 
 #[tokio::test]

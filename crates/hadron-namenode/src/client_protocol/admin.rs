@@ -131,7 +131,7 @@ pub(super) fn list_corrupt_file_blocks(call: &Call, body: Bytes) -> Reply {
             .state
             .blocks
             .lock()
-            .missing_blocks(skip + CORRUPT_FILES_PAGE);
+            .missing_blocks(skip.saturating_add(CORRUPT_FILES_PAGE));
         let root = request.path.trim_end_matches('/');
         let paths = missing
             .iter()

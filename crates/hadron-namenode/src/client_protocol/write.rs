@@ -5,7 +5,7 @@ use super::call::{Audit, decode};
 use super::files::unexpected;
 use crate::convert;
 use bytes::Bytes;
-use hadron_blockmap::{PlacementRequest, ReplicaLocation, Target};
+use hadron_blockmap::{BlockSource, PlacementRequest, ReplicaLocation, Target};
 use hadron_namespace::command::{
     AbandonBlock, AddBlock, BlockRef, Complete, Fsync, UpdateBlockForPipeline, UpdatePipeline,
 };
@@ -255,9 +255,11 @@ pub(super) fn update_pipeline(call: &Call, body: Bytes) -> Reply {
         Audit::default(),
         op,
         move |shared, _| {
-            shared
-                .state
-                .with_blocks(|_, blocks, _| blocks.pipeline_changed(new.id, &nodes));
+            shared.state.with_blocks(|source, blocks, _| {
+                if is_open(source, new) {
+                    blocks.pipeline_changed(new.id, &nodes);
+                }
+            });
             Ok(UpdatePipelineResponseProto {})
         },
     )
@@ -265,22 +267,22 @@ pub(super) fn update_pipeline(call: &Call, body: Bytes) -> Reply {
 
 /// reportBadBlocks: a reader found replicas whose bytes are wrong.
 pub(super) fn report_bad_blocks(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |call, request: ReportBadBlocksRequestProto| {
-        call.shared.state.with_blocks(|source, blocks, now| {
-            for bad in &request.blocks {
-                let block = ExtendedBlock::from(&bad.b).block;
-                for (index, node) in bad.locs.iter().enumerate() {
-                    let uuid = DatanodeUuid::from(node.id.datanode_uuid.as_str());
-                    let storage = bad
-                        .storage_i_ds
-                        .get(index)
-                        .map(|storage| StorageId::from(storage.as_str()));
-                    tracing::info!(%block, node = %uuid, by = %call.context.peer, "client reports a bad replica");
-                    blocks.report_bad_replica(&block, &uuid, storage.as_ref(), source, now);
-                }
-            }
-        });
+    let (call, request) = match decode::<ReportBadBlocksRequestProto>(body) {
+        Ok(request) => (call.clone(), request),
+        Err(error) => return Reply::error(error),
+    };
+    Reply::spawned(async move {
+        let by = format!("client {}", call.context.peer);
+        crate::datanode_protocol::bad_blocks(&call.shared, &request.blocks, &by).await;
         Ok(ReportBadBlocksResponseProto {})
+    })
+}
+
+/// Whether `block` is being written under its stamp. After a command was applied and before its answer is put together,
+/// others may have deleted or closed the file: soft state of such a block would never be cleared away.
+fn is_open(source: &dyn BlockSource, block: Block) -> bool {
+    source.stored(block.id).is_some_and(|stored| {
+        stored.state != hadron_blockmap::BlockState::Complete && stored.block.generation_stamp == block.generation_stamp
     })
 }
 
@@ -396,16 +398,15 @@ impl Call {
     /// keeps its pipeline, if that is still known.
     fn allocated(&self, allocated: &AllocatedBlock, targets: Vec<Target>) -> HadoopResult<AddBlockResponseProto> {
         let (block, state) = (allocated.block, &self.shared.state);
-        let replicas = state.with_blocks(|_, blocks, now| {
-            let known = if allocated.retried {
-                blocks.expected(block.id, now)
-            } else {
-                Vec::new()
-            };
+        let replicas = state.with_blocks(|source, blocks, now| {
+            // Of two tries in flight either may come here first; both tell the client the same pipeline.
+            let known = blocks.expected(block.id, now);
             if !known.is_empty() {
                 return known;
             }
-            blocks.block_opened(block.id, &targets, now);
+            if is_open(source, block) {
+                blocks.block_opened(block.id, &targets, now);
+            }
             targets.into_iter().map(replica).collect()
         });
         let pool = state.block_pool();

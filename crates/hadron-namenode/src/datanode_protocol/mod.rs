@@ -14,6 +14,7 @@ mod reports;
 mod settings;
 mod version;
 
+pub(crate) use reports::bad_blocks;
 pub use settings::DatanodeSettings;
 
 use crate::Shared;
@@ -98,10 +99,16 @@ impl RpcProtocol for DatanodeProtocol {
                 Ok(CacheReportResponseProto { cmd: None })
             }),
             "errorReport" => answer(body, |request| core.error_report(&request)),
-            _ => answer(body, |request: ReportBadBlocksRequestProto| {
-                reports::bad_blocks(&core.shared, &request.blocks);
-                Ok(ReportBadBlocksResponseProto {})
-            }),
+            _ => match decode::<ReportBadBlocksRequestProto>(body) {
+                Ok(request) => {
+                    let core = Arc::clone(core);
+                    Reply::spawned(async move {
+                        bad_blocks(&core.shared, &request.blocks, "datanode").await;
+                        Ok(ReportBadBlocksResponseProto {})
+                    })
+                }
+                Err(error) => Reply::error(error),
+            },
         })
     }
 }

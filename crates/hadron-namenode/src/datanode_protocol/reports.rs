@@ -17,7 +17,7 @@ use hadron_proto::datanode::{
     DatanodeRegistrationProto, ReceivedDeletedBlockInfoProto, StorageBlockReportProto,
     StorageReceivedDeletedBlocksProto,
 };
-use hadron_proto::hdfs::LocatedBlockProto;
+use hadron_proto::hdfs::{DatanodeInfoProto, LocatedBlockProto};
 use hadron_types::{Block, BlockId, BlockPoolId, DatanodeUuid, ExtendedBlock, HadoopError, HadoopResult, StorageId};
 use std::sync::Arc;
 
@@ -181,19 +181,31 @@ fn increment(entry: &ReceivedDeletedBlockInfoProto) -> Increment {
     }
 }
 
-/// Takes in replicas that a reader or a DataNode found to be bad.
-pub(super) fn bad_blocks(shared: &Shared, located: &[LocatedBlockProto]) {
-    shared.state.with_blocks(|source, blocks, now| {
-        for bad in located {
-            let block = ExtendedBlock::from(&bad.b).block;
-            for (index, node) in bad.locs.iter().enumerate() {
-                let uuid = DatanodeUuid::from(node.id.datanode_uuid.as_str());
-                let storage = bad.storage_i_ds.get(index).map(|id| StorageId::from(id.as_str()));
-                tracing::info!(%block, node = %uuid, "a datanode reports a bad replica");
-                blocks.report_bad_replica(&block, &uuid, storage.as_ref(), source, now);
-            }
-        }
+/// Takes in replicas that a reader or a DataNode (`by`) found to be bad, in slices.
+pub(crate) async fn bad_blocks(shared: &Shared, located: &[LocatedBlockProto], by: &str) {
+    let mut named = located.iter().flat_map(|bad| {
+        let block = ExtendedBlock::from(&bad.b).block;
+        let replica = move |(index, node): (usize, &DatanodeInfoProto)| {
+            let storage = bad.storage_i_ds.get(index).map(|id| StorageId::from(id.as_str()));
+            (block, DatanodeUuid::from(node.id.datanode_uuid.as_str()), storage)
+        };
+        bad.locs.iter().enumerate().map(replica)
     });
+    loop {
+        let slice: Vec<_> = named.by_ref().take(SLICE).collect();
+        for (block, node, _) in &slice {
+            tracing::info!(%block, %node, by, "a bad replica is reported");
+        }
+        shared.state.with_blocks(|source, blocks, now| {
+            for (block, node, storage) in &slice {
+                blocks.report_bad_replica(block, node, storage.as_ref(), source, now);
+            }
+        });
+        if slice.len() < SLICE {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Serves `commitBlockSynchronization`: the primary's result of a block recovery.
