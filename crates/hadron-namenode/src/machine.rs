@@ -76,9 +76,9 @@ impl StateMachine for State {
     fn restore(&self, image: &ImageReader) -> Result<(), CodecError> {
         let failed = |error: hadron_namespace::image::ImageError| CodecError(error.to_string());
         let mut loader = ImageLoader::new();
-        for number in 0..image.slice_count() {
-            let bytes = image.read_slice(number)?;
-            loader.add(decode_slice(&bytes, 0).map_err(failed)?).map_err(failed)?;
+        let slices = image.decode_parallel(|_, bytes| decode_slice(&bytes, 0).map_err(failed))?;
+        for slice in slices {
+            loader.add(slice).map_err(failed)?;
         }
         *self.ns.write() = loader.finish().map_err(failed)?;
         Ok(())
