@@ -179,7 +179,7 @@ impl Namespace {
 
 fn normalise(text: &str) -> HadoopResult<String> {
     match FsPath::parse(text) {
-        Ok(path) => Ok(path.as_str().to_owned()),
+        Ok(path) => Ok(path.into_string()),
         Err(PathError::NotAbsolute | PathError::InvalidComponent) => Err(errors::invalid_name(text)),
         // Only creating operations refuse long paths; they check before. Nothing so deep exists.
         Err(PathError::TooLong) => {

@@ -68,6 +68,10 @@ impl FsPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// The text, given away.
+    pub fn into_string(self) -> String {
+        self.0
+    }
     /// Whether this is `/`.
     pub fn is_root(&self) -> bool {
         self.0.len() == 1
