@@ -65,7 +65,7 @@ pub trait StateMachine: Send + Sync + 'static {
     /// Freezes the state as of the last applied entry.
     fn snapshot(&self) -> Self::Snapshot;
 
-    /// The slices of an image of `snapshot`, made one by one; each at most [`crate::image::MAX_SLICE_BYTES`].
+    /// The slices of an image of `snapshot`, made one by one; each at most `MAX_SLICE_BYTES` of the image format.
     fn image(snapshot: Self::Snapshot) -> Box<dyn Iterator<Item = Vec<u8>> + Send>;
 
     /// Replaces the state by that of an image. The reader may be used from several threads.
