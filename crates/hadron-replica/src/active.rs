@@ -20,6 +20,8 @@ pub(crate) struct ActiveReplica {
     pub(crate) home: Arc<PoolVolume>,
     status: Mutex<Status>,
     changed: Condvar,
+    /// Held by the one recovery that works on the files; taken after the writer left, never with `status` held.
+    pub(crate) recovering: Mutex<()>,
 }
 
 /// The part that changes.
@@ -57,6 +59,7 @@ impl ActiveReplica {
                 gone: false,
             }),
             changed: Condvar::new(),
+            recovering: Mutex::new(()),
         }
     }
 

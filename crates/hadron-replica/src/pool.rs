@@ -15,7 +15,7 @@ use crate::volume::{PoolVolume, Volume, create_dir};
 use crate::writer::{ReplicaWriter, partial_sum_on_disk};
 use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState, StorageId, StorageType};
 use hashbrown::HashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -411,12 +411,13 @@ impl Pool {
         len: u64,
         interrupt: Interrupt,
     ) -> ReplicaResult<ReplicaWriter> {
-        match self.found(block)? {
+        match self.settle(block)? {
             Entry::Finalized(_) => self.append(block, to, len, interrupt),
             Entry::Active(replica) => {
-                self.check_settled(block, &replica, to, len)?;
+                let _alone = self.alone_with(&replica)?;
+                check_settled(block, &replica, to, len)?;
                 self.restamp(&replica, to)?;
-                self.resume(replica, interrupt)
+                self.resume(replica.clone(), interrupt)
             }
             Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
         }
@@ -431,12 +432,10 @@ impl Pool {
         max: u64,
         interrupt: Interrupt,
     ) -> ReplicaResult<ReplicaWriter> {
-        let Entry::Active(replica) = self.found(block)? else {
+        let Entry::Active(replica) = self.settle(block)? else {
             return Err(wrong(block.id, ReplicaState::Finalized, "recover"));
         };
-        let state = replica.status().state;
-        state::after(Some(state), Step::Recover).ok_or_else(|| wrong(block.id, state, "recover"))?;
-        replica.stop_writer(self.options.stop_writer_patience)?;
+        let _alone = self.alone_with(&replica)?;
         let (acked, on_disk, stamp) = {
             let status = replica.status();
             (status.acked, status.on_disk, status.stamp)
@@ -454,7 +453,7 @@ impl Pool {
             replica.status().received = on_disk;
         }
         self.restamp(&replica, to)?;
-        self.resume(replica, interrupt)
+        self.resume(replica.clone(), interrupt)
     }
 
     /// Closes a replica whose pipeline failed at the end; bumps its stamp, no data follows.
@@ -464,23 +463,15 @@ impl Pool {
         to: GenerationStamp,
         len: u64,
     ) -> ReplicaResult<FinalizedReplica> {
-        match self.found(block)? {
+        match self.settle(block)? {
             Entry::Finalized(finalized) => {
                 check_stamp(block, finalized.stamp, to)?;
                 check_len(block.id, finalized.len, len)?;
-                let dir = self.finalized_dir(block.id, &finalized);
-                rename(
-                    &dir.join(layout::meta_name(block.id, finalized.stamp)),
-                    &dir.join(layout::meta_name(block.id, to)),
-                )?;
-                let now = Finalized { stamp: to, ..finalized };
-                let home = self.volumes[usize::from(now.volume)].clone();
-                let block = now.block(block.id);
-                self.replicas.lock().insert(block.id, Entry::Finalized(now));
-                Ok(self.placed(block, &home))
+                self.restamp_finalized(block.id, &finalized, to)
             }
             Entry::Active(replica) => {
-                self.check_settled(block, &replica, to, len)?;
+                let _alone = self.alone_with(&replica)?;
+                check_settled(block, &replica, to, len)?;
                 self.restamp(&replica, to)?;
                 self.finalize(&replica)
             }
@@ -488,29 +479,65 @@ impl Pool {
         }
     }
 
-    /// Stops the writer of an RBW and checks stamp, length and that every byte received was acked.
-    fn check_settled(
-        &self,
-        block: &Block,
-        replica: &Arc<ActiveReplica>,
-        to: GenerationStamp,
-        len: u64,
-    ) -> ReplicaResult<()> {
-        let state = replica.status().state;
-        state::after(Some(state), Step::Recover).ok_or_else(|| wrong(block.id, state, "recover"))?;
-        replica.stop_writer(self.options.stop_writer_patience)?;
-        let status = replica.status();
-        check_stamp(block, status.stamp, to)?;
-        if status.received != status.on_disk || status.on_disk != status.acked {
-            return Err(ReplicaError::WrongLength {
-                block: block.id,
-                problem: format!(
-                    "has {} bytes received, {} on disk, {} acked",
-                    status.received, status.on_disk, status.acked
-                ),
-            });
+    /// The replica a recovery works on, without a writer. A writer that is told to stop may be finalizing: what it left
+    /// is looked up again.
+    fn settle(&self, block: &Block) -> ReplicaResult<Entry> {
+        loop {
+            let replica = match self.found(block)? {
+                Entry::Active(replica) => replica,
+                other => return Ok(other),
+            };
+            let state = replica.status().state;
+            state::after(Some(state), Step::Recover).ok_or_else(|| wrong(block.id, state, "recover"))?;
+            replica.stop_writer(self.options.stop_writer_patience)?;
+            if self.holds(&replica) {
+                return Ok(Entry::Active(replica));
+            }
         }
-        check_len(block.id, status.on_disk, len)
+    }
+
+    /// Keeps other recoveries away from a replica's files; the writer of one that was quicker is stopped.
+    fn alone_with<'a>(&self, replica: &'a ActiveReplica) -> ReplicaResult<MutexGuard<'a, ()>> {
+        let guard = replica.recovering.lock();
+        replica.stop_writer(self.options.stop_writer_patience)?;
+        Ok(guard)
+    }
+
+    /// Whether `replica` is still the map's entry for its block.
+    fn holds(&self, replica: &Arc<ActiveReplica>) -> bool {
+        matches!(self.replicas.lock().get(&replica.id), Some(Entry::Active(now)) if Arc::ptr_eq(now, replica))
+    }
+
+    /// Gives a finalized replica a new stamp: the map first, so that a deletion or an append meanwhile is noticed. Readers
+    /// that look for the meta file in between try again.
+    fn restamp_finalized(&self, id: BlockId, old: &Finalized, to: GenerationStamp) -> ReplicaResult<FinalizedReplica> {
+        let now = Finalized {
+            stamp: to,
+            ..old.clone()
+        };
+        self.swap_finalized(id, old.stamp, Entry::Finalized(now.clone()))?;
+        let dir = self.finalized_dir(id, old);
+        let (from, meta) = (layout::meta_name(id, old.stamp), layout::meta_name(id, to));
+        if let Err(error) = rename(&dir.join(from), &dir.join(&meta)) {
+            self.swap_finalized(id, to, Entry::Finalized(old.clone()))?;
+            return Err(error);
+        }
+        if !matches!(self.entry(id), Some(Entry::Finalized(found)) if found.stamp == to) {
+            remove(&dir.join(meta))?;
+            return Err(ReplicaError::NotFound(id, to));
+        }
+        Ok(self.placed(now.block(id), &self.volumes[usize::from(now.volume)]))
+    }
+
+    /// Puts `entry` in the place of the finalized replica with `stamp`; an error if that is no longer there.
+    fn swap_finalized(&self, id: BlockId, stamp: GenerationStamp, entry: Entry) -> ReplicaResult<()> {
+        match self.replicas.lock().get_mut(&id) {
+            Some(slot) if matches!(&*slot, Entry::Finalized(now) if now.stamp == stamp) => {
+                *slot = entry;
+                Ok(())
+            }
+            _ => Err(ReplicaError::NotFound(id, stamp)),
+        }
     }
 
     /// Moves a finalized replica's files back to `rbw`. Data first: the reverse of finalizing, so that loading sees
@@ -527,16 +554,9 @@ impl Pool {
             home.clone(),
             finalized.len,
         ));
-        {
-            let mut map = self.replicas.lock();
-            match map.get_mut(&id) {
-                Some(entry) if matches!(&*entry, Entry::Finalized(now) if now.stamp == finalized.stamp) => {
-                    *entry = Entry::Active(replica.clone());
-                }
-                _ => return Err(ReplicaError::NotFound(id, finalized.stamp)),
-            }
-        }
         let (from, rbw) = (self.finalized_dir(id, finalized), home.rbw());
+        note_last_sum(&replica, &from, finalized.stamp)?;
+        self.swap_finalized(id, finalized.stamp, Entry::Active(replica.clone()))?;
         rename(&from.join(layout::data_name(id)), &rbw.join(layout::data_name(id)))?;
         rename(
             &from.join(layout::meta_name(id, finalized.stamp)),
@@ -635,28 +655,37 @@ impl Pool {
         blocks.iter().filter_map(|block| self.invalidate_one(block)).collect()
     }
 
-    fn invalidate_one(&self, block: &Block) -> Option<FinalizedReplica> {
-        let entry = self.entry(block.id)?;
-        let (_, stamp) = Self::describe(&entry);
-        if stamp > block.generation_stamp {
-            tracing::warn!(%block, found = %stamp, "not invalidating a replica with a newer generation stamp");
-            return None;
-        }
-        if let Entry::Active(replica) = &entry {
-            replica.abandon();
-            if let Err(error) = replica.stop_writer(self.options.stop_writer_patience) {
-                tracing::warn!(%error, "invalidating a replica whose writer does not stop");
+    /// Takes a replica out of the map, its writer stopped. What changed under our hands is looked at again.
+    fn take_for_deletion(&self, block: &Block) -> Option<Entry> {
+        loop {
+            let entry = self.entry(block.id)?;
+            let (_, stamp) = Self::describe(&entry);
+            if stamp > block.generation_stamp {
+                tracing::warn!(%block, found = %stamp, "not invalidating a replica with a newer generation stamp");
+                return None;
             }
-        }
-        // The writer may have finalized it meanwhile, or removed it.
-        let entry = {
+            if let Entry::Active(replica) = &entry {
+                replica.abandon();
+                if let Err(error) = replica.stop_writer(self.options.stop_writer_patience) {
+                    tracing::warn!(%error, "invalidating a replica whose writer does not stop");
+                }
+            }
+            // The writer may have finalized it meanwhile, or removed it; another may have reopened it.
             let mut map = self.replicas.lock();
             let slot = map.get_mut(&block.id)?;
-            match slot {
-                Entry::Deleting => return None,
-                _ => std::mem::replace(slot, Entry::Deleting),
+            let same = match (&*slot, &entry) {
+                (Entry::Finalized(now), Entry::Finalized(seen)) => now.stamp == seen.stamp,
+                (Entry::Active(now), Entry::Active(seen)) => Arc::ptr_eq(now, seen),
+                _ => false,
+            };
+            if same {
+                return Some(std::mem::replace(slot, Entry::Deleting));
             }
-        };
+        }
+    }
+
+    fn invalidate_one(&self, block: &Block) -> Option<FinalizedReplica> {
+        let entry = self.take_for_deletion(block)?;
         let (state, stamp) = Self::describe(&entry);
         let (dir, home, len) = match &entry {
             Entry::Finalized(finalized) => (
@@ -682,6 +711,38 @@ impl Pool {
             &home,
         ))
     }
+}
+
+/// Checks stamp and length of an RBW without a writer, and that every byte received was acked.
+fn check_settled(block: &Block, replica: &ActiveReplica, to: GenerationStamp, len: u64) -> ReplicaResult<()> {
+    let status = replica.status();
+    check_stamp(block, status.stamp, to)?;
+    if status.received != status.on_disk || status.on_disk != status.acked {
+        return Err(ReplicaError::WrongLength {
+            block: block.id,
+            problem: format!(
+                "has {} bytes received, {} on disk, {} acked",
+                status.received, status.on_disk, status.acked
+            ),
+        });
+    }
+    check_len(block.id, status.on_disk, len)
+}
+
+/// Notes the checksum of a partial last chunk before a writer replaces it on disk: readers of the bytes that are there
+/// now need it. `dir`: where the files of stamp `stamp` still are.
+fn note_last_sum(replica: &ActiveReplica, dir: &Path, stamp: GenerationStamp) -> ReplicaResult<()> {
+    let (data, meta, format) = open_files(dir, replica.id, stamp)?;
+    let len = replica.status().on_disk;
+    let into = len % u64::from(format.chunk);
+    if into > 0 && format.size() > 0 {
+        let start = len - into;
+        let sum = partial_sum_on_disk(&data, &meta, format, start, into as usize)
+            .map_err(ReplicaError::io("read", &dir.join(layout::data_name(replica.id))))?;
+        let block = replica.id;
+        replica.status().last_sum = Some(sum.ok_or(ReplicaError::Corrupt { block, offset: start })?);
+    }
+    Ok(())
 }
 
 /// What a new replica is to be like.

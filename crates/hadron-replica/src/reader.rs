@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Tries to open files that a finalizing or reopening thread is moving.
-const OPEN_ATTEMPTS: usize = 4;
+/// Tries to open files that a finalizing or reopening thread is moving, each after a pause twice as long as the last.
+const OPEN_ATTEMPTS: u32 = 8;
+/// The first of these pauses; all together they take a quarter of a second.
+const OPEN_PAUSE: Duration = Duration::from_millis(2);
 
 /// A replica opened for reading.
 pub struct ReplicaReader {
@@ -42,7 +44,10 @@ impl ReplicaReader {
             // A meta file may be on its way to a new name; only the last attempt believes that it is missing.
             match Self::open_once(pool, block, need, patience, attempt == OPEN_ATTEMPTS) {
                 Err(ReplicaError::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound && attempt < OPEN_ATTEMPTS => {}
+                    if source.kind() == std::io::ErrorKind::NotFound && attempt < OPEN_ATTEMPTS =>
+                {
+                    std::thread::sleep(OPEN_PAUSE * (1 << (attempt - 1)));
+                }
                 other => return other,
             }
         }
@@ -75,7 +80,13 @@ impl ReplicaReader {
                     readable: finalized.len,
                     last_sum: None,
                 };
-                Self::open_in(&dir, block.id, stamp, lengths, accept_no_meta)
+                let mut reader = Self::open_in(&dir, block.id, stamp, lengths, accept_no_meta)?;
+                reader.keep_last_sum();
+                // An append may have taken it over, and replaced that checksum, while it was read.
+                match pool.entry(block.id) {
+                    Some(Entry::Finalized(now)) if now.stamp == stamp => Ok(reader),
+                    _ => Self::open_once(pool, block, need, patience, accept_no_meta),
+                }
             }
             Entry::Active(replica) => {
                 let (stamp, lengths) = Self::open_lengths(&replica, block, need, patience)?;
@@ -92,7 +103,9 @@ impl ReplicaReader {
         need: u64,
         patience: Duration,
     ) -> ReplicaResult<(GenerationStamp, Lengths)> {
-        replica.wait_on_disk(need, patience);
+        if replica.status().visible().is_some() {
+            replica.wait_on_disk(need, patience);
+        }
         let status = replica.status();
         let Some(visible) = status.visible() else {
             return Err(ReplicaError::WrongState {
@@ -145,6 +158,21 @@ impl ReplicaReader {
             readable: lengths.readable,
             last_sum: lengths.last_sum,
         })
+    }
+
+    /// Reads the checksum of a partial last chunk now: an append replaces it on disk while this reader goes on.
+    fn keep_last_sum(&mut self) {
+        if self.readable.is_multiple_of(u64::from(self.format.chunk)) || self.format.size() == 0 {
+            return;
+        }
+        let mut stored = [0; 4];
+        // One that cannot be read is found when it is due.
+        if self
+            .read_sums(&mut stored, self.readable / u64::from(self.format.chunk))
+            .is_ok()
+        {
+            self.last_sum = Some(u32::from_be_bytes(stored));
+        }
     }
 
     /// The replica as it is: id, its own stamp, bytes on disk.

@@ -419,6 +419,69 @@ fn pipelines_are_recovered_only_within_their_bounds() {
 }
 
 #[test]
+fn readers_from_before_an_append_keep_the_checksum_of_their_last_chunk() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_store(&[dir.path()]);
+    let data = bytes(1000);
+    let check = |reader: &ReplicaReader, len: usize| {
+        assert_eq!(reader.readable_len(), len as u64);
+        let (mut got, mut sums) = (vec![0; len], vec![0; format().sums_len(len)]);
+        reader.read_data(&mut got, 0).unwrap();
+        reader.read_sums(&mut sums, 0).unwrap();
+        assert_eq!(format().verify(&got, &sums), Ok(()), "{:?}", reader.state());
+    };
+    write_block(&store, &block(1, 1001, 0), &data[..700]);
+    let finished = store.open_for_read(&block(1, 1001, 0), 0, Duration::ZERO).unwrap();
+    let to = GenerationStamp(1002);
+    let mut writer = store.append(&block(1, 1001, 0), to, 700, Arc::new(|| {})).unwrap();
+    let reopened = store.open_for_read(&block(1, 1001, 0), 0, Duration::ZERO).unwrap();
+    put(&mut writer, &data, 700, 1000).unwrap();
+    check(&finished, 700);
+    check(&reopened, 700);
+    writer.finalize(Some(1000)).unwrap();
+    check(&finished, 700);
+    check(&reopened, 700);
+    assert_eq!(read_back(&store, &block(1, 1002, 0), 1000), data);
+}
+
+/// The client lost the last ack and closes again while the old writer still moves the files.
+#[test]
+fn a_close_that_meets_a_finalizing_writer_finds_the_finalized_replica() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(open_store(&[dir.path()]));
+    let data = bytes(700);
+    let (told, interrupted) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    let new = NewReplica {
+        interrupt: Arc::new(move || told.lock().unwrap().send(()).unwrap()),
+        ..new_replica()
+    };
+    let mut writer = store.create_rbw(&block(1, 1001, 0), new).unwrap();
+    put(&mut writer, &data, 0, 700).unwrap();
+    writer.ack_handle().acked(700);
+    let closing = {
+        let store = store.clone();
+        std::thread::spawn(move || store.recover_close(&block(1, 1001, 0), GenerationStamp(1002), 700))
+    };
+    interrupted.recv().unwrap();
+    writer.finalize(Some(700)).unwrap();
+    let closed = closing.join().unwrap().unwrap();
+    assert_eq!(
+        (closed.block.generation_stamp, closed.block.len),
+        (GenerationStamp(1002), 700)
+    );
+    assert_eq!(read_back(&store, &block(1, 1002, 0), 700), data);
+    assert_eq!(reported(&store), [(1, 1002, 700, ReplicaState::Finalized)]);
+    // An invalidation under the old stamp no longer means it.
+    assert!(
+        store
+            .invalidate(&POOL.into(), &[block(1, 1001, 0).block])
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
 fn a_block_exists_once_and_a_newer_copy_replaces_an_unfinished_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(&[dir.path()]);
