@@ -107,10 +107,22 @@ impl Settings {
             readahead: conf.get(keys::DFS_DATANODE_READAHEAD_BYTES),
             drop_behind_reads: conf.get(keys::DFS_DATANODE_DROP_CACHE_BEHIND_READS),
             drop_behind_writes: conf.get(keys::DFS_DATANODE_DROP_CACHE_BEHIND_WRITES),
-            send_engine: SendEngineKind::default(),
+            send_engine: send_engine(conf)?,
             connect_by_hostname: conf.get(keys::DFS_DATANODE_USE_DATANODE_HOSTNAME),
         })
     }
+}
+
+/// The engine that `dfs.datanode.transferTo.allowed` names when somebody set it, else the measured default.
+fn send_engine(conf: &Configuration) -> Result<SendEngineKind, StartError> {
+    let key = keys::DFS_DATANODE_TRANSFERTO_ALLOWED;
+    if !conf.contains(key) {
+        return Ok(SendEngineKind::default());
+    }
+    Ok(match conf.try_get(key)? {
+        true => SendEngineKind::Sendfile,
+        false => SendEngineKind::Copy,
+    })
 }
 
 /// The NameNodes to serve: every configured nameservice, else the one NameNode.
@@ -123,4 +135,29 @@ fn nameservices(conf: &Configuration) -> Result<Vec<Vec<HostPort>>, StartError> 
         .iter()
         .map(|name| conf.namenode_addresses(name).map_err(StartError::from))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sendfile_is_used_when_asked_for_and_not_when_forbidden() {
+        for (value, engine) in [
+            (None, SendEngineKind::default()),
+            (Some("true"), SendEngineKind::Sendfile),
+            (Some("false"), SendEngineKind::Copy),
+        ] {
+            let mut conf = Configuration::new();
+            conf.set("fs.defaultFS", "hdfs://127.0.0.1:8020");
+            if let Some(value) = value {
+                conf.set("dfs.datanode.transferTo.allowed", value);
+            }
+            assert_eq!(
+                Settings::from_configuration(&conf).unwrap().send_engine,
+                engine,
+                "{value:?}"
+            );
+        }
+    }
 }

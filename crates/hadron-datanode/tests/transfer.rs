@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use hadron_proto::hdfs::*;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 const RECEIVING: i32 = 1;
@@ -51,7 +51,15 @@ fn blocks_written_through_pipelines_are_read_from_every_node() {
 
 #[test]
 fn reads_follow_the_rules_of_ranges_and_checksums() {
-    let cluster = Cluster::start(1);
+    for sendfile in ["false", "true"] {
+        check_reads(&Cluster::start_with(
+            1,
+            &[("dfs.datanode.transferTo.allowed", sendfile)],
+        ));
+    }
+}
+
+fn check_reads(cluster: &Cluster) {
     let b = block(1, 1001, 0);
     let data = bytes(2000);
     cluster.write(0, &b, &data);
@@ -84,6 +92,13 @@ fn reads_follow_the_rules_of_ranges_and_checksums() {
         assert_eq!(answer.status, 1);
         assert!(answer.message().contains(text), "{answer:?}");
         assert!(peer.is_closed());
+    }
+    // More than one packet, from the middle of a chunk to the middle of another.
+    let long = bytes(3_000_001);
+    cluster.write(0, &block(3, 1001, 0), &long);
+    for (offset, len) in [(0, 3_000_001), (700, 2_000_000), (2_999_999, 2), (513, 0)] {
+        let got = peer.read(&block(3, 1001, 0), offset as u64, len as u64);
+        assert!(got == long[offset..offset + len], "{offset}+{len}");
     }
     let mut unknown = b.clone();
     unknown.pool = "BP-../x".into();
@@ -206,6 +221,74 @@ fn idle_connections_end_in_their_time() {
 }
 
 // covers: XC-04
+/// A byte now and then must not hold a thread for ever.
+#[test]
+fn an_operation_has_to_arrive_in_its_time() {
+    let cluster = Cluster::start_with(1, &[("dfs.client.socket-timeout", "400")]);
+    let mut peer = cluster.connect(0);
+    peer.0.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    peer.0.write_all(&[0, 28, 81, 0xff, 0x7f]).unwrap();
+    let start = Instant::now();
+    // The read's time-out sets the pace; it ends with the connection.
+    let waits = |result: &std::io::Result<usize>| {
+        result
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    while peer.0.write_all(&[0x2a]).is_ok() && waits(&peer.0.read(&mut [0])) {
+        assert!(start.elapsed() < Duration::from_secs(10), "still taken");
+    }
+    eventually("no threads", || cluster.nodes[0].active_transfers() == 0);
+}
+
+/// Packets that wait for their acks are bounded by not reading on, not by giving up.
+#[test]
+fn more_packets_than_may_wait_for_acks_are_held_back() {
+    let cluster = Cluster::start(1);
+    let next = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut info = cluster.info(0);
+    info.id.xfer_port = u32::from(next.local_addr().unwrap().port());
+    const PACKETS: i64 = 3000;
+    let mirror = std::thread::spawn(move || {
+        let mut peer = Peer(next.accept().unwrap().0);
+        let mut op = [0; 3];
+        peer.0.read_exact(&mut op).unwrap();
+        peer.message::<OpWriteBlockProto>();
+        peer.answer(&BlockOpResponseProto::default());
+        // Acks only when packets have stopped coming for a while.
+        peer.0.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let mut acked = 0;
+        let mut received = Vec::new();
+        let mut buffer = [0; 4096];
+        let len = raw_packet(-1, 0, &[], false).len();
+        while acked < PACKETS {
+            match peer.0.read(&mut buffer) {
+                Ok(0) => return acked,
+                Ok(count) => received.extend_from_slice(&buffer[..count]),
+                Err(_) => {
+                    while acked < (received.len() / len) as i64 {
+                        peer.answer(&PipelineAckProto {
+                            seqno: -1,
+                            reply: vec![0],
+                            ..Default::default()
+                        });
+                        acked += 1;
+                    }
+                }
+            }
+        }
+        acked
+    });
+    let mut peer = cluster.connect(0);
+    assert_eq!(peer.open_write(&block(1, 1001, 0), vec![info]).status, 0);
+    let many = raw_packet(-1, 0, &[], false).repeat(PACKETS as usize);
+    peer.0.write_all(&many).unwrap();
+    for i in 0..PACKETS {
+        assert_eq!(peer.ack().reply, [0, 0], "{i}");
+    }
+    assert_eq!(mirror.join().unwrap(), PACKETS);
+}
+
 #[test]
 fn without_keep_alive_each_connection_serves_one_operation() {
     let cluster = Cluster::start_with(1, &[("dfs.datanode.socket.reuse.keepalive", "0")]);

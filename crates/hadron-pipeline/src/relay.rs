@@ -282,6 +282,10 @@ impl Relay {
     pub fn is_full(&self) -> bool {
         self.pending.len() >= MAX_PENDING_PACKETS
     }
+    /// How many more packets may come before [`Relay::is_full`].
+    pub fn room(&self) -> usize {
+        MAX_PENDING_PACKETS.saturating_sub(self.pending.len())
+    }
     /// Whether packets still go to a mirror.
     pub fn mirror_alive(&self) -> bool {
         self.mirror_alive

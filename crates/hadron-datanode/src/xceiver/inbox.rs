@@ -1,11 +1,13 @@
 //! The receiving side of a data connection: one buffer from which operations and packets are taken in place.
 //!
 //! Reads are as large as the buffer has room, so that many packets cost one system call. The buffer doubles only when
-//! it is full of bytes that arrived: a length field alone allocates nothing.
+//! it is full of bytes that arrived: a length field alone allocates nothing. A deadline bounds what has to arrive as a
+//! whole: a read time-out alone starts again with each byte.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Buffer for operations and acks.
 pub(crate) const SMALL_BUFFER: usize = 4 * 1024;
@@ -18,6 +20,7 @@ pub(crate) struct Inbox {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    deadline: Option<Instant>,
 }
 
 impl Inbox {
@@ -27,7 +30,13 @@ impl Inbox {
             buffer: Vec::new(),
             start: 0,
             end: 0,
+            deadline: None,
         }
+    }
+
+    /// Until the next call, reads fail with `TimedOut` after `deadline`; the socket's own time-out holds, too.
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
     }
 
     /// Bytes that arrived and were not consumed.
@@ -63,6 +72,9 @@ impl Inbox {
         let room = self.buffer.len() - self.end;
         if room == 0 || (self.start > 0 && room < self.buffer.len() / 4) {
             self.make_room();
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(ErrorKind::TimedOut.into());
         }
         loop {
             match (&*self.stream).read(&mut self.buffer[self.end..]) {

@@ -92,7 +92,11 @@ impl Connection {
 
     fn serve_ops(&mut self) -> Next {
         loop {
-            let op = match self.read_op() {
+            let patience = self.shared.settings.socket_timeout;
+            self.inbox.set_deadline(Some(Instant::now() + patience));
+            let op = self.read_op();
+            self.inbox.set_deadline(None);
+            let op = match op {
                 Ok(op) => op,
                 Err(error) => {
                     self.log_no_op(&error);

@@ -99,6 +99,8 @@ impl Receiver<'_> {
                     result = Err(error);
                     self.pipeline.update(Relay::local_failed);
                     let _ = mirror.shutdown(Shutdown::Both);
+                    // An upstream that reads no acks must not hold the second thread.
+                    let _ = self.upstream.shutdown(Shutdown::Both);
                     break;
                 }
             }
@@ -149,7 +151,9 @@ impl Receiver<'_> {
     fn read_packets(&mut self) -> Result<Vec<(usize, FramedPacket)>, OpError> {
         let mut found = Vec::new();
         let mut at = 0;
-        while found.len() < MAX_BATCH {
+        // Acks may lag behind: no more than the relay takes. Without room it has ended, and says so.
+        let limit = self.pipeline.relay.lock().room().clamp(1, MAX_BATCH);
+        while found.len() < limit {
             match parse_packet(&self.inbox.available()[at..])? {
                 Ok(packet) => {
                     found.push((at, packet));

@@ -388,6 +388,11 @@ impl Peer {
         Ok(M::decode(body.as_slice()).unwrap())
     }
 
+    /// Sends a message as a DataNode answers.
+    pub fn answer(&mut self, message: &impl Message) {
+        self.0.write_all(&message.encode_length_delimited_to_vec()).unwrap();
+    }
+
     pub fn response(&mut self) -> BlockOpResponseProto {
         self.message()
     }

@@ -423,7 +423,7 @@ keys! {
     DFS_DATANODE_SOCKET_WRITE_TIMEOUT: Time "ms" "dfs.datanode.socket.write.timeout" = Some("480000"),
         "Write time-out; 0: none.";
     DFS_DATANODE_TRANSFERTO_ALLOWED: Bool "" "dfs.datanode.transferTo.allowed" = Some("true"),
-        "Send by sendfile.";
+        "Send by sendfile (true) or by copying (false); unset: what was measured to be faster.";
     DFS_DATANODE_READAHEAD_BYTES: Size "bytes" "dfs.datanode.readahead.bytes" = Some("4194304"),
         "Read-ahead asked of the system.";
     DFS_DATANODE_DROP_CACHE_BEHIND_READS: Bool "" "dfs.datanode.drop.cache.behind.reads" = Some("false"),
