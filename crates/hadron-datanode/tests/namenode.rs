@@ -114,6 +114,77 @@ fn replicas_found_damaged_are_reported() {
     assert_eq!(bad.storage_i_ds.len(), 1);
 }
 
+/// An open replica may be cut while it is read: no reader may call it corrupt.
+#[test]
+fn open_replicas_that_lose_bytes_are_not_called_corrupt() {
+    let cluster = Cluster::start(1);
+    cluster.write(0, &block(5, 1001, 0), &bytes(5000));
+    let mut writer = cluster.connect(0);
+    writer.open_write(&block(6, 1001, 0), vec![]);
+    writer.send_packet(0, 0, &bytes(5000), false, false);
+    assert_eq!(writer.ack().reply, [0]);
+    let base = cluster.dirs[0].join("current").join(POOL).join("current");
+    for (id, file) in [(6, "rbw/blk_6"), (5, "finalized/subdir0/subdir0/blk_5")] {
+        let file = std::fs::OpenOptions::new().write(true).open(base.join(file)).unwrap();
+        file.set_len(100).unwrap();
+        let mut peer = cluster.connect(0);
+        peer.op(81, &read_op(&block(id, 1001, 0), 0, 5000));
+        assert!(peer.is_closed());
+    }
+    let bad = cluster.namenode.wait("a report", |script| script.bad.first().cloned());
+    assert_eq!(bad.b.block_id, 5);
+}
+
+#[test]
+fn only_whole_finished_replicas_are_copied_on_order() {
+    let cluster = Cluster::start(2);
+    let nn = &cluster.namenode;
+    let mut writer = cluster.connect(0);
+    writer.open_write(&block(6, 1001, 0), vec![]);
+    writer.send_packet(0, 0, &bytes(1000), false, false);
+    assert_eq!(writer.ack().reply, [0]);
+    {
+        // One node's pipeline: the other gets copies only.
+        let mut peer = cluster.connect(0);
+        peer.open_write(&block(5, 1001, 0), vec![]);
+        peer.send_packet(0, 0, &bytes(1000), false, false);
+        peer.send_packet(1, 1000, &[], true, false);
+        assert_eq!((peer.ack().reply, peer.ack().reply), (vec![0], vec![0]));
+    }
+    let of = |block_id, num_bytes| BlockProto {
+        block_id,
+        gen_stamp: 1001,
+        num_bytes: Some(num_bytes),
+    };
+    let target = DatanodeInfosProto {
+        datanodes: vec![cluster.info(1)],
+    };
+    let order = BlockCommandProto {
+        action: 1,
+        block_pool_id: POOL.into(),
+        blocks: vec![of(6, 1000), of(5, 1001)],
+        targets: vec![target.clone(), target],
+        ..Default::default()
+    };
+    let from = cluster.uuid(0);
+    nn.with(|script| script.commands.push_back((from.clone(), block_command(order.clone()))));
+    let bad = nn.wait("a report of the short one", |script| script.bad.first().cloned());
+    assert_eq!(bad.b.block_id, 5);
+    let whole = BlockCommandProto {
+        blocks: vec![of(5, 1000)],
+        ..order
+    };
+    nn.with(|script| script.commands.push_back((from, block_command(whole))));
+    nn.wait_news(&cluster.uuid(1), 5, RECEIVED);
+    drop(writer);
+    eventually("quiet", || {
+        cluster.nodes.iter().all(|node| node.active_transfers() == 0)
+    });
+    let mut peer = cluster.connect(1);
+    peer.op(81, &read_op(&block(6, 1001, 0), 0, 1));
+    assert_eq!(peer.response().status, 1, "an open replica was copied");
+}
+
 #[test]
 fn clients_ask_for_lengths_and_reports() {
     let cluster = Cluster::start(1);

@@ -312,18 +312,24 @@ impl Session {
             .iter()
             .map(|volume| (volume.storage_id(), volume.storage_type()))
             .collect();
-        let located = bad.into_iter().map(|(block, source)| match source {
-            Some(node) => reports::bad_block(&block, node, Vec::new()),
+        let located = bad.iter().map(|(block, source)| match source {
+            Some(node) => reports::bad_block(block, node.clone(), Vec::new()),
             None => {
-                let home = self.shared.store.storage_of(&block);
+                let home = self.shared.store.storage_of(block);
                 let storages = home.or_else(|| all.first().cloned()).into_iter().collect();
-                reports::bad_block(&block, here.clone(), storages)
+                reports::bad_block(block, here.clone(), storages)
             }
         });
         let request = ReportBadBlocksRequestProto {
             blocks: located.collect(),
         };
-        let _: ReportBadBlocksResponseProto = self.client.call("reportBadBlocks", &request).await?;
+        let sent: Result<ReportBadBlocksResponseProto, RpcError> = self.client.call("reportBadBlocks", &request).await;
+        if let Err(error) = sent {
+            for (block, source) in bad {
+                self.link.report_bad(block, source);
+            }
+            return Err(error.into());
+        }
         Ok(())
     }
 

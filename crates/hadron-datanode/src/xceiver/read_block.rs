@@ -10,7 +10,7 @@ use crate::settings::SendEngineKind;
 use bytes::BytesMut;
 use hadron_proto::hdfs::{CachingStrategyProto, Status};
 use hadron_replica::{ReplicaError, ReplicaReader};
-use hadron_types::ExtendedBlock;
+use hadron_types::{ExtendedBlock, ReplicaState};
 use hadron_wire::transfer::op::ReadBlock;
 use hadron_wire::transfer::response::{encode_response, failure, read_read_status, read_success};
 use std::io::ErrorKind;
@@ -45,7 +45,9 @@ pub(super) fn run(connection: &mut Connection, op: ReadBlock, block: &mut Option
         }
         Err(SendError::Socket(error)) => Err(to_peer(error)),
         Err(SendError::Disk(error)) => {
-            if matches!(error, ReplicaError::Corrupt { .. }) || error.is_disk_failure() {
+            // An open replica may have lost bytes that nobody acked to a recovery of its pipeline.
+            let finished = replica.state() == ReplicaState::Finalized;
+            if finished && matches!(error, ReplicaError::Corrupt { .. }) || error.is_disk_failure() {
                 connection.shared.report_bad(&wanted, None);
             }
             Err(error.into())

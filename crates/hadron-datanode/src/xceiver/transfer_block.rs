@@ -65,6 +65,10 @@ pub(crate) fn copy_to_targets(
         .first()
         .ok_or_else(|| OpError::Protocol("a transfer needs a target".into()))?;
     let replica = shared.store.open_for_read(block, 0, Duration::ZERO)?;
+    let finished = replica.state() == ReplicaState::Finalized;
+    if client.is_empty() {
+        check_whole(shared, block, &replica)?;
+    }
     let plan = SendPlan::new(&replica, 0, None, true).map_err(OpError::Protocol)?;
     let _counted = shared.count_transfer();
     let target = mirror::address_text(first);
@@ -83,7 +87,7 @@ pub(crate) fn copy_to_targets(
         .map_err(|error| match error {
             super::engine::SendError::Socket(error) => failed(error),
             super::engine::SendError::Disk(error) => {
-                if matches!(error, ReplicaError::Corrupt { .. }) {
+                if finished && matches!(error, ReplicaError::Corrupt { .. }) {
                     shared.report_bad(block, None);
                 }
                 OpError::Replica(error)
@@ -100,6 +104,24 @@ pub(crate) fn copy_to_targets(
     }
     shared.metrics.blocks_replicated.inc();
     tracing::info!(%block, %target, bytes = plan.end, "replica copied");
+    Ok(())
+}
+
+/// The NameNode orders copies of finished blocks: one that is open again, or shorter than it believes, must not spread.
+fn check_whole(shared: &Shared, block: &ExtendedBlock, replica: &ReplicaReader) -> Result<(), OpError> {
+    if replica.state() != ReplicaState::Finalized {
+        return Err(OpError::Protocol(format!(
+            "replica is {}, not FINALIZED",
+            replica.state().name()
+        )));
+    }
+    let (found, expected) = (replica.visible_len(), block.block.len);
+    if found < expected {
+        shared.report_bad(block, None);
+        return Err(OpError::Protocol(format!(
+            "replica has {found} bytes, the NameNode expects {expected}"
+        )));
+    }
     Ok(())
 }
 
