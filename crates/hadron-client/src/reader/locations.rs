@@ -232,13 +232,17 @@ async fn visible_length(shared: &Shared, path: &FsPath, last: &proto::LocatedBlo
         if round > 0 {
             tokio::time::sleep(shared.settings.last_block_length_interval).await;
         }
+        let mut answers = LengthAnswers::default();
         for info in &last.locs {
-            match replica_visible_length(shared, info, &last.b).await {
-                Ok(len) => return Ok(len),
-                // The pipeline is being set up: nothing is visible yet, and no other node knows better.
-                Err(error) if error.kind() == Some(hadron_types::ErrorKind::ReplicaNotFound) => return Ok(0),
-                Err(error) => cause = error.to_string(),
+            if let Some(len) = answers.take(replica_visible_length(shared, info, &last.b).await) {
+                return Ok(len);
             }
+        }
+        if answers.all_without() {
+            return Ok(0);
+        }
+        if !answers.cause.is_empty() {
+            cause = answers.cause;
         }
     }
     Err(FsError::BlockMissing {
@@ -248,11 +252,40 @@ async fn visible_length(shared: &Shared, path: &FsPath, last: &proto::LocatedBlo
     })
 }
 
+/// What the nodes of an open block said about its length, none of which was one.
+#[derive(Default)]
+struct LengthAnswers {
+    asked: usize,
+    without: usize,
+    cause: String,
+}
+
+impl LengthAnswers {
+    /// Notes an answer; the length if it is one. A node that restarted says -1: its replica cannot be read.
+    fn take(&mut self, answer: Result<i64>) -> Option<u64> {
+        self.asked += 1;
+        match answer.map(u64::try_from) {
+            Ok(Ok(len)) => return Some(len),
+            Ok(Err(_)) => self.cause = "its replica waits for recovery".to_owned(),
+            Err(error) => {
+                self.without += usize::from(error.kind() == Some(hadron_types::ErrorKind::ReplicaNotFound));
+                self.cause = error.to_string();
+            }
+        }
+        None
+    }
+
+    /// Whether every node has no replica: then the pipeline is only being set up.
+    fn all_without(&self) -> bool {
+        self.asked > 0 && self.without == self.asked
+    }
+}
+
 async fn replica_visible_length(
     shared: &Shared,
     info: &proto::DatanodeInfoProto,
     block: &proto::ExtendedBlockProto,
-) -> Result<u64> {
+) -> Result<i64> {
     let ip: IpAddr = info
         .id
         .ip_addr
@@ -266,5 +299,32 @@ async fn replica_visible_length(
     let request = proto::GetReplicaVisibleLengthRequestProto { block: block.clone() };
     let response: proto::GetReplicaVisibleLengthResponseProto =
         client.call("getReplicaVisibleLength", &request).await?;
-    Ok(response.length)
+    Ok(response.length as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hadron_types::{ErrorKind, HadoopError};
+
+    #[test]
+    fn the_length_of_an_open_block_is_what_some_replica_shows() {
+        let missing = || Err(FsError::Refused(HadoopError::new(ErrorKind::ReplicaNotFound, "none")));
+        let broken = || Err(FsError::Config("broken".to_owned()));
+        for (answers, expected) in [
+            (vec![Ok(5), Ok(7)], Some(5)),
+            (vec![missing(), Ok(7)], Some(7)),
+            (vec![missing(), missing()], Some(0)),
+            (vec![missing(), broken()], None),
+            (vec![Ok(-1), Ok(7)], Some(7)),
+            (vec![Ok(-1)], None),
+            (vec![Ok(-1), missing()], None),
+            (vec![], None),
+        ] {
+            let mut seen = LengthAnswers::default();
+            let found = answers.iter().find_map(|answer| seen.take(answer.clone()));
+            let known = found.or(seen.all_without().then_some(0));
+            assert_eq!(known, expected, "{answers:?}");
+        }
+    }
 }
