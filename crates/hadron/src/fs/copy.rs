@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::item::Item;
 use super::options::{Options, Takes};
 use super::shell::{Shell, Stop};
-use super::store::{CreateOptions, FsError, FsResult};
+use super::store::{CreateOptions, FileSink, FsError, FsResult};
 
 const PUT: Takes = Takes::at_least(1, &["f", "p", "l", "d"]);
 const GET: Takes = Takes::at_least(1, &["crc", "ignoreCrc", "p", "f"]);
@@ -90,8 +90,8 @@ fn put_input(shell: &mut Shell<'_>, transfer: &Transfer, target: &Item) -> Resul
     refuse_existing(transfer, &target)?;
     let temporary = temporary(transfer, &target);
     let mut sink = temporary.store.create(&temporary.path, REPLACE)?;
-    io::copy(shell.input, &mut sink)?;
-    sink.close()?;
+    let copied = io::copy(shell.input, &mut sink);
+    finish(transfer, &temporary, sink, copied)?;
     settle(transfer, &temporary, &target)?;
     Ok(())
 }
@@ -273,6 +273,19 @@ fn file(shell: &mut Shell<'_>, transfer: &Transfer, source: &Item, place: &Item)
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
+    finish(transfer, &temporary, sink, copied)?;
+    settle(transfer, &temporary, place)?;
+    keep_attributes(transfer, source, place)?;
+    Ok(())
+}
+
+/// Closes what was copied; a broken copy is removed.
+fn finish(
+    transfer: &Transfer,
+    temporary: &Item,
+    sink: Box<dyn FileSink + '_>,
+    copied: io::Result<u64>,
+) -> FsResult<()> {
     let closed = match copied {
         Ok(_) => sink.close(),
         Err(error) => {
@@ -280,16 +293,11 @@ fn file(shell: &mut Shell<'_>, transfer: &Transfer, source: &Item, place: &Item)
             Err(error.into())
         }
     };
-    if let Err(error) = closed {
-        if !transfer.direct {
-            // The reason matters more than a left-over that a second try replaces.
-            let _ = temporary.store.delete(&temporary.path, false);
-        }
-        return Err(error.into());
+    if closed.is_err() && !transfer.direct {
+        // The reason matters more than a left-over that a second try replaces.
+        let _ = temporary.store.delete(&temporary.path, false);
     }
-    settle(transfer, &temporary, place)?;
-    keep_attributes(transfer, source, place)?;
-    Ok(())
+    closed
 }
 
 /// Gives the complete copy its name.

@@ -249,3 +249,31 @@ fn modes() {
     check(dir, "-chmod -R u+x {d}/a", 0, "", "");
     check(dir, "-stat %a {d}/small {d}/a/one", 0, "640\n744\n", "");
 }
+
+/// Input that breaks off.
+struct Broken;
+
+impl std::io::Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::other("input broke off"))
+    }
+}
+
+#[test]
+fn broken_input_leaves_no_file() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), Broken);
+    let target = dir.path().join("x").to_str().expect("a UTF-8 path").to_owned();
+    let mut shell = Shell::new(
+        &mut out,
+        &mut err,
+        &mut input,
+        ("file".into(), String::new()),
+        Box::new(|_: &str, _: &str| Err(FsError::new("nothing here".to_owned()))),
+    );
+    let code = super::run(&mut shell, &["-put".to_owned(), "-".to_owned(), target]);
+    drop(shell);
+    assert_eq!(code, 1);
+    assert!(String::from_utf8_lossy(&err).contains("input broke off"));
+    assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0, "a left-over");
+}
