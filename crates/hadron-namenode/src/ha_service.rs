@@ -53,9 +53,8 @@ impl RpcProtocol for HaService {
         Some(match method {
             "monitorHealth" => Reply::ok(&common::MonitorHealthResponseProto {}),
             "getServiceStatus" => Reply::ok(&self.status()),
-            "transitionToActive" => Reply::ok(&common::TransitionToActiveResponseProto {}),
-            "transitionToStandby" | "transitionToObserver" => Reply::error(HadoopError::new(
-                ErrorKind::UnsupportedOperation,
+            "transitionToActive" | "transitionToStandby" | "transitionToObserver" => Reply::error(HadoopError::new(
+                ErrorKind::ServiceFailed,
                 "HA for namenode is not enabled",
             )),
             _ => return None,

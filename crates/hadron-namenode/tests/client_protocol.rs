@@ -802,3 +802,52 @@ async fn the_service_port_serves_the_same_protocols() {
     let rpc = hadron_net::RpcClient::connect(addr, options).await.expect("connect");
     assert!(status(&Client { rpc }, "/").await.is_some());
 }
+
+#[tokio::test]
+async fn switched_off_features_refuse_with_their_own_classes() {
+    let cluster = Cluster::start_with(&[("dfs.namenode.acls.enabled", "false")]).await;
+    let client = cluster.client("hdfs").await;
+    let request = GetAclStatusRequestProto { src: "/".to_owned() };
+    let refused = client
+        .call::<_, GetAclStatusResponseProto>("getAclStatus", request)
+        .await;
+    let error = refused.expect_err("ACLs are off");
+    assert_eq!(error.kind.class(), "org.apache.hadoop.hdfs.protocol.AclException");
+    assert!(
+        error
+            .first_line()
+            .ends_with("setting dfs.namenode.acls.enabled to false.")
+    );
+
+    let request = RollingUpgradeRequestProto {
+        action: RollingUpgradeActionProto::Start as i32,
+    };
+    let refused = client
+        .call::<_, RollingUpgradeResponseProto>("rollingUpgrade", request)
+        .await;
+    let error = refused.expect_err("not supported");
+    assert_eq!(
+        error.kind.class(),
+        "org.apache.hadoop.hdfs.server.namenode.UnsupportedActionException"
+    );
+
+    let ha = cluster
+        .client_of("hdfs", hadron_proto::protocol::HA_SERVICE_PROTOCOL)
+        .await;
+    let status: proto::GetServiceStatusResponseProto = ha
+        .call("getServiceStatus", proto::GetServiceStatusRequestProto {})
+        .await
+        .expect("status");
+    assert_eq!(status.state(), proto::HaServiceStateProto::Active);
+    let request = proto::TransitionToStandbyRequestProto {
+        req_info: proto::HaStateChangeRequestInfoProto {
+            req_source: proto::HaRequestSource::RequestByUser as i32,
+        },
+    };
+    let refused = ha
+        .call::<_, proto::TransitionToStandbyResponseProto>("transitionToStandby", request)
+        .await;
+    let error = refused.expect_err("no HA");
+    assert_eq!(error.kind.class(), "org.apache.hadoop.ha.ServiceFailedException");
+    assert_eq!(error.first_line(), "HA for namenode is not enabled");
+}

@@ -170,6 +170,8 @@ error_kinds! {
     ReplicaAlreadyExists = "org.apache.hadoop.hdfs.server.datanode.ReplicaAlreadyExistsException",
     /// inotify gap.
     MissingEvents = "org.apache.hadoop.hdfs.inotify.MissingEventsException",
+    /// A change of the HA state was refused.
+    ServiceFailed = "org.apache.hadoop.ha.ServiceFailedException",
     /// Health check failed.
     HealthCheckFailed = "org.apache.hadoop.ha.HealthCheckFailedException",
 }

@@ -77,7 +77,12 @@ impl Cluster {
     }
 
     pub async fn client(&self, user: &str) -> Client {
-        let options = RpcClientOptions::new(user, CLIENT_PROTOCOL);
+        self.client_of(user, CLIENT_PROTOCOL).await
+    }
+
+    /// A connection that speaks another of the NameNode's protocols.
+    pub async fn client_of(&self, user: &str, protocol: &'static str) -> Client {
+        let options = RpcClientOptions::new(user, protocol);
         let rpc = RpcClient::connect(self.node.rpc_addr(), options)
             .await
             .expect("connect");
