@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-/// Hadron: HDFS without the JVM.
+/// HDFS without the JVM: NameNode, DataNode, shell and tools in one binary
 #[derive(Parser)]
-#[command(name = "hadron", version, about, arg_required_else_help = true)]
+#[command(name = "hadron", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
