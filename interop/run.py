@@ -8,6 +8,7 @@ processes are then skipped.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,16 +19,16 @@ sys.path.insert(0, HERE)
 from lib import fetch  # noqa: E402
 from lib.judge import SKIP  # noqa: E402
 
-# name, whether it needs hdfs-native, whether it can judge any running cluster
+# name, the rows of fetch.WHEELS it imports, whether it can judge any running cluster
 JUDGES = [
-    ("native_client", True, True),
-    ("go_cli", False, True),
-    ("java_shell", False, True),
-    ("hadron_cli", False, True),
-    ("random_ops", True, True),
-    ("crash_big_file", False, False),
-    ("datanode_loss", False, False),
-    ("fuzz_ports", True, False),
+    ("native_client", ["hdfs-native"], True),
+    ("go_cli", [], True),
+    ("java_shell", [], True),
+    ("hadron_cli", [], True),
+    ("random_ops", ["hdfs-native"], True),
+    ("crash_big_file", [], False),
+    ("datanode_loss", [], False),
+    ("fuzz_ports", ["hdfs-native"], False),
 ]
 LIMIT_SECONDS = 900
 
@@ -46,26 +47,36 @@ def main():
     if unknown:
         sys.exit(f"no judge is called {unknown[0]}; there are {', '.join(judge[0] for judge in JUDGES)}")
 
-    native, reason = None, None
+    os.environ["INTEROP_RUN"] = f"{os.getpid()}-{time.time()}"
+    # What later judges need is fetched while the first ones run.
+    ahead = None if options.only else subprocess.Popen([sys.executable, os.path.join(HERE, "lib", "fetch.py"), "--work", work],
+                                                       stdin=subprocess.DEVNULL, start_new_session=True)
     try:
-        native = fetch.python(work)
-    except fetch.Absent as absent:
-        reason = str(absent)
+        judge(options, work)
+    finally:
+        if ahead and ahead.poll() is None:
+            os.killpg(ahead.pid, signal.SIGTERM)
+            ahead.wait()
 
+
+def judge(options, work):
+    """Runs the judges one after the other and exits with 1 if one failed."""
     passed, failed, skipped = [], [], []
-    for name, needs_native, any_cluster in JUDGES:
+    for name, wheels, any_cluster in JUDGES:
         if options.only and name not in options.only:
             continue
         print(f"judge {name}", flush=True)
-        if needs_native and native is None:
-            print(f"  SKIPPED: hdfs-native cannot be had: {reason}")
-            skipped.append(name)
-            continue
         if options.url and not any_cluster:
             print("  SKIPPED: it starts and kills clusters of its own")
             skipped.append(name)
             continue
-        command = [native or sys.executable, os.path.join(HERE, "judges", name + ".py"), "--work", work]
+        try:
+            interpreter = fetch.python(work, *wheels) if wheels else sys.executable
+        except fetch.Absent as reason:
+            print(f"  SKIPPED: {', '.join(wheels)} cannot be had: {reason}")
+            skipped.append(name)
+            continue
+        command = [interpreter, os.path.join(HERE, "judges", name + ".py"), "--work", work]
         if options.hadron:
             command += ["--hadron", os.path.abspath(options.hadron)]
         if options.url:

@@ -196,7 +196,7 @@ def comparable(error):
 
 def main():
     judge = Judge(__doc__)
-    java, class_path = judge.fetch(fetch.java_shell)
+    java, class_path = judge.fetch(fetch.java_client, "3.3.4")
     bases = {"java": "/judge-cli-java", "ours": "/judge-cli-ours"}
     locals_ = {}
     for side in bases:

@@ -129,7 +129,7 @@ def trees(sh, local):
 
 def main():
     judge = Judge(__doc__)
-    java, class_path = judge.fetch(fetch.java_shell)
+    java, class_path = judge.fetch(fetch.java_client, "3.3.4")
     local = os.path.join(judge.scratch, "local")
     os.makedirs(os.path.join(local, "folder", "below"))
     for name, data in [("small", b"hello hadron\n"), ("folder/empty", b""), ("folder/below/odd", pattern(1, 123_457)),

@@ -3,46 +3,14 @@
 Every process is a child that is ended with the cluster object; every port is free or picked by the system.
 """
 
-import json
 import os
-import select
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
-import time
-import urllib.request
+
+from lib.children import Children, free_ports, wait_operational, write_site
 
 READY_SECONDS = 30
-
-
-def free_ports(count):
-    """Picks ports nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def read_line(process, seconds):
-    """Reads one line of a child's standard output."""
-    deadline = time.monotonic() + seconds
-    line = b""
-    while not line.endswith(b"\n"):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(f"no line on standard output after {seconds} s")
-        if not select.select([process.stdout], [], [], left)[0]:
-            continue
-        byte = os.read(process.stdout.fileno(), 1)
-        if not byte:
-            raise RuntimeError(f"ended with {process.wait()} before it was ready")
-        line += byte
-    return line.decode().strip()
 
 
 class Mini:
@@ -55,34 +23,34 @@ class Mini:
         self.own_folder = keep is None
         self.folder = keep or tempfile.mkdtemp(prefix="hadron-mini-")
         self.port, self.http_port = free_ports(2)
-        self.process = None
-        self.log = open(os.path.join(self.folder, "mini.log"), "ab")
+        self.children = Children(self.folder)
 
     def start(self):
         command = [self.hadron, "mini", "--dir", os.path.join(self.folder, "data"), "--datanodes", str(self.datanodes),
                    "--namenode-port", str(self.port), "--http-port", str(self.http_port)]
         for key, value in self.settings.items():
             command += ["-D", f"{key}={value}"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL)
-        line = read_line(self.process, READY_SECONDS)
+        self.children.launch("mini", command, read=True)
+        line = self.children.read_line("mini", READY_SECONDS)
         word, self.url, self.http = line.split(" ")
         if word != "READY":
             raise RuntimeError(f"mini said {line!r}")
         return self
 
+    @property
+    def process(self):
+        return self.children.processes["mini"]
+
     def alive(self):
-        return self.process is not None and self.process.poll() is None
+        return self.children.alive()
 
     def kill(self):
         """SIGKILL: nothing is flushed, nothing is said goodbye to."""
-        self.process.kill()
-        self.process.wait()
+        self.children.kill("mini")
 
     def stop(self):
         """SIGTERM; returns the exit code."""
-        if self.alive():
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.children.stop("mini")
 
     def __enter__(self):
         try:
@@ -92,10 +60,7 @@ class Mini:
             raise
 
     def __exit__(self, *_):
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
+        self.children.end()
         if self.own_folder and not os.environ.get("HADRON_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -110,8 +75,7 @@ class Daemons:
         self.url = f"hdfs://127.0.0.1:{self.rpc_port}"
         self.http = f"http://127.0.0.1:{self.http_port}"
         self.datanodes = datanodes
-        self.processes = {}
-        self.logs = {}
+        self.children = Children(self.folder)
         common = {
             "dfs.namenode.rpc-address": f"127.0.0.1:{self.rpc_port}",
             "dfs.namenode.http-address": f"127.0.0.1:{self.http_port}",
@@ -129,24 +93,18 @@ class Daemons:
                 "dfs.datanode.data.dir": f"file://{self.folder}/data{index}",
             })
 
+    @property
+    def processes(self):
+        return self.children.processes
+
     def configure(self, name, settings):
-        folder = os.path.join(self.folder, "conf", name)
-        os.makedirs(folder, exist_ok=True)
-        for file, entries in [("core-site.xml", {"fs.defaultFS": self.url}), ("hdfs-site.xml", settings)]:
-            with open(os.path.join(folder, file), "w") as out:
-                out.write("<?xml version=\"1.0\"?>\n<configuration>\n")
-                for key, value in entries.items():
-                    out.write(f"  <property><name>{key}</name><value>{value}</value></property>\n")
-                out.write("</configuration>\n")
-        return folder
+        write_site(self.conf(name), {"fs.defaultFS": self.url}, settings)
 
     def conf(self, name):
         return os.path.join(self.folder, "conf", name)
 
     def launch(self, name, *arguments):
-        log = self.logs.setdefault(name, open(os.path.join(self.folder, f"{name}.log"), "ab"))
-        self.processes[name] = subprocess.Popen([self.hadron, *arguments, "--conf", self.conf(name)], stdout=log, stderr=log,
-                                                stdin=subprocess.DEVNULL)
+        self.children.launch(name, [self.hadron, *arguments, "--conf", self.conf(name)])
 
     def start_namenode(self):
         self.launch("nn", "namenode")
@@ -169,30 +127,18 @@ class Daemons:
         running = sum(name.startswith("dn") and process.poll() is None for name, process in self.processes.items())
         disk = os.statvfs(self.folder)
         room = running * disk.f_blocks * disk.f_frsize
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
-                query = self.http + "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
-                with opener.open(query, timeout=2) as answer:
-                    state = json.load(answer)["beans"][0]
-                # Root's share of the disk and what a DataNode keeps free are not offered.
-                if state["FSState"] == "Operational" and state["NumLiveDataNodes"] >= running and state["CapacityTotal"] >= 0.7 * room:
-                    return
-            except (OSError, ValueError, LookupError):
-                pass
-            time.sleep(0.05)
-        raise TimeoutError(f"the NameNode is not ready after {seconds} s; see {self.folder}/nn.log")
+        # Root's share of the disk and what a DataNode keeps free are not offered.
+        wait_operational(self.http, lambda state: state["NumLiveDataNodes"] >= running and state["CapacityTotal"] >= 0.7 * room,
+                         seconds, self.children.log("nn"))
 
     def alive(self):
-        return all(process.poll() is None for process in self.processes.values())
+        return self.children.alive()
 
     def kill(self, name):
-        self.processes[name].kill()
-        self.processes[name].wait()
+        self.children.kill(name)
 
     def kill_all(self):
-        for name in list(self.processes):
+        for name in self.processes:
             self.kill(name)
 
     def __enter__(self):
@@ -203,11 +149,6 @@ class Daemons:
             raise
 
     def __exit__(self, *_):
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        for log in self.logs.values():
-            log.close()
+        self.children.end()
         if not os.environ.get("HADRON_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)

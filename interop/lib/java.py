@@ -1,11 +1,17 @@
-"""Hadoop's own FsShell: one JVM that runs many commands."""
+"""Hadoop's own Java code: small drivers of ours, each one source file, run on the class path of one Hadoop version."""
 
 import base64
 import os
 import subprocess
 
-DRIVER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "java", "FsShellDriver.java")
-LOGGING = """status = error
+DRIVERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "java")
+# What Hadoop 2.7 reaches into, which Java 17 closes.
+OPENS = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in
+         ["java.lang", "java.nio", "sun.nio.ch", "java.net", "java.io", "java.util"]]
+OPENS += ["--add-opens=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
+          "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED", "-Djava.net.preferIPv4Stack=true"]
+# Errors alone, on standard error as it is at that moment: log4j 2 for Hadoop 3, log4j 1 for Hadoop 2.
+LOGGING = {"log4j2.properties": """status = error
 appender.err.type = Console
 appender.err.name = err
 appender.err.target = SYSTEM_ERR
@@ -14,23 +20,35 @@ appender.err.layout.type = PatternLayout
 appender.err.layout.pattern = %p %c: %m%n
 rootLogger.level = error
 rootLogger.appenderRef.err.ref = err
-"""
+""", "log4j.properties": """log4j.rootLogger=ERROR,err
+log4j.appender.err=org.apache.log4j.ConsoleAppender
+log4j.appender.err.target=System.err
+log4j.appender.err.follow=true
+log4j.appender.err.layout=org.apache.log4j.PatternLayout
+log4j.appender.err.layout.ConversionPattern=%p %c: %m%n
+"""}
+
+
+def command(java, class_path, driver, scratch):
+    """The command that runs interop/java/`driver`.java; logging is set up in the folder `scratch`."""
+    for name, text in LOGGING.items():
+        with open(os.path.join(scratch, name), "w") as file:
+            file.write(text)
+    return [java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *OPENS, "-Dfile.encoding=UTF-8",
+            f"-Dlog4j2.configurationFile={scratch}/log4j2.properties", f"-Dlog4j.configuration=file:{scratch}/log4j.properties",
+            f"-Dhadoop.home.dir={scratch}", "-cp", class_path, os.path.join(DRIVERS, driver + ".java")]
 
 
 class JavaShell:
     """Runs `hdfs dfs` commands against `url`; use as a context manager."""
 
     def __init__(self, java, class_path, url, scratch, user=None, settings=None):
-        logging = os.path.join(scratch, "log4j2.properties")
-        with open(logging, "w") as file:
-            file.write(LOGGING)
         environment = {key: value for key, value in os.environ.items() if key != "HADOOP_CONF_DIR"}
         if user:
             environment["HADOOP_USER_NAME"] = user
         options = [f"{key}={value}" for key, value in {"fs.defaultFS": url, **(settings or {})}.items()]
         self.process = subprocess.Popen(
-            [java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true",
-             f"-Dlog4j2.configurationFile={logging}", "-Dfile.encoding=UTF-8", "-cp", class_path, DRIVER, *options],
+            [*command(java, class_path, "FsShellDriver", scratch), *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=scratch)
         line = self.process.stdout.readline().strip()
         if line != b"READY":
