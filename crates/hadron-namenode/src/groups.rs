@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Most users remembered; beyond it the cache is emptied, which costs one look-up per user.
@@ -39,6 +40,16 @@ pub struct Groups {
     ttl: Duration,
     negative_ttl: Duration,
     cache: Mutex<HashMap<String, Entry>>,
+    /// Counts the times that all answers were forgotten.
+    cleared: AtomicU64,
+}
+
+/// An answer of the cache, and how long it may be used without asking the cache again.
+pub struct KnownGroups {
+    /// The groups.
+    pub groups: Arc<[String]>,
+    /// On the monotonic clock; in the past for an answer that is being asked for again.
+    pub expires: Duration,
 }
 
 impl Groups {
@@ -57,6 +68,7 @@ impl Groups {
             ttl: DEFAULT_TTL,
             negative_ttl: DEFAULT_NEGATIVE_TTL,
             cache: Mutex::new(HashMap::new()),
+            cleared: AtomicU64::new(0),
         }
     }
 
@@ -76,9 +88,11 @@ impl Groups {
     }
 
     /// The groups of `user`, if they can be told without asking the system.
-    pub fn cached(&self, user: &str) -> Option<Arc<[String]>> {
+    pub fn cached(&self, user: &str) -> Option<KnownGroups> {
         if let Some(groups) = self.overrides.get(user) {
-            return Some(groups.clone());
+            let groups = groups.clone();
+            let expires = Duration::MAX;
+            return Some(KnownGroups { groups, expires });
         }
         let mut cache = self.cache.lock();
         let entry = cache.get_mut(user)?;
@@ -86,7 +100,20 @@ impl Groups {
             entry.refreshing = true;
             return None;
         }
-        Some(entry.groups.clone())
+        Some(KnownGroups {
+            groups: entry.groups.clone(),
+            expires: entry.expires,
+        })
+    }
+
+    /// Whether an answer that was good until `expires` when [`Groups::generation`] was `generation` still is.
+    pub(crate) fn is_good(&self, expires: Duration, generation: u64) -> bool {
+        generation == self.generation() && (expires == Duration::MAX || self.clock.monotonic() < expires)
+    }
+
+    /// Changes when all answers are forgotten.
+    pub(crate) fn generation(&self) -> u64 {
+        self.cleared.load(Ordering::Acquire)
     }
 
     /// The groups of `user`; asks the system when the cache has no fresh answer. May block for as long as the host's
@@ -123,6 +150,7 @@ impl Groups {
     /// Forgets all answers (`refreshUserToGroupsMappings`).
     pub fn clear(&self) {
         self.cache.lock().clear();
+        self.cleared.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -168,7 +196,7 @@ fn ask_id(user: &str) -> Option<Vec<String>> {
 mod tests {
     use super::*;
     use hadron_env::ManualClock;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     fn counting(clock: Arc<ManualClock>) -> (Groups, Arc<AtomicUsize>) {
         let asked = Arc::new(AtomicUsize::new(0));
@@ -184,12 +212,12 @@ mod tests {
     fn answers_are_cached_until_they_expire() {
         let clock = Arc::new(ManualClock::default());
         let (groups, asked) = counting(clock.clone());
-        assert_eq!(groups.cached("bob"), None);
+        assert!(groups.cached("bob").is_none());
         assert_eq!(*groups.lookup("bob"), ["bob-group".to_owned()]);
         groups.lookup("bob");
         assert_eq!(asked.load(Ordering::SeqCst), 1);
         clock.advance(DEFAULT_TTL);
-        assert_eq!(groups.cached("bob"), None, "one caller is told to ask again");
+        assert!(groups.cached("bob").is_none(), "one caller is told to ask again");
         assert!(groups.cached("bob").is_some(), "the others go on with the old answer");
         assert!(groups.lookup("nobody").is_empty());
         clock.advance(DEFAULT_NEGATIVE_TTL);
@@ -204,7 +232,7 @@ mod tests {
         let groups = groups.with_ttls(Duration::from_secs(10), Duration::from_secs(1));
         groups.lookup("bob");
         clock.advance(Duration::from_secs(10));
-        assert_eq!(groups.cached("bob"), None);
+        assert!(groups.cached("bob").is_none());
         groups.lookup("bob");
         assert_eq!(asked.load(Ordering::SeqCst), 2);
         assert!(
@@ -212,7 +240,7 @@ mod tests {
             "the new answer is good for as long as the first"
         );
         clock.advance(Duration::from_secs(10));
-        assert_eq!(groups.cached("bob"), None);
+        assert!(groups.cached("bob").is_none());
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod settings;
 mod shared;
 mod start;
 pub mod state;
+mod status_wire;
 mod user_mappings;
 mod waiters;
 

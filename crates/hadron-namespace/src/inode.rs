@@ -270,6 +270,25 @@ pub(crate) struct ChildPosition {
     index: usize,
 }
 
+/// Children of a directory from some place on, in order.
+pub(crate) struct Children<'a> {
+    current: std::slice::Iter<'a, InodeHandle>,
+    chunks: std::slice::Iter<'a, Arc<Vec<InodeHandle>>>,
+}
+
+impl Iterator for Children<'_> {
+    type Item = InodeHandle;
+
+    fn next(&mut self) -> Option<InodeHandle> {
+        loop {
+            if let Some(&child) = self.current.next() {
+                return Some(child);
+            }
+            self.current = self.chunks.next()?.iter();
+        }
+    }
+}
+
 impl Directory {
     pub(crate) fn len(&self) -> usize {
         self.len as usize
@@ -372,17 +391,23 @@ impl Directory {
     }
 
     /// Children after `name`, in order, and how many they are.
-    pub(crate) fn iter_after<'a, 's>(
-        &'s self,
+    pub(crate) fn iter_after<'a>(
+        &self,
         name: &[u8],
         name_of: impl Fn(InodeHandle) -> &'a [u8],
-    ) -> (usize, impl Iterator<Item = InodeHandle> + 's) {
-        let start = self.partition(|child| name_of(child) <= name);
+    ) -> (usize, Children<'_>) {
+        let start = match name {
+            // The usual first page: no name to look for.
+            [] => ChildPosition { chunk: 0, index: 0 },
+            name => self.partition(|child| name_of(child) <= name),
+        };
         let skipped: usize = self.chunks[..start.chunk].iter().map(|chunk| chunk.len()).sum();
-        let rest = self.chunks[start.chunk..]
-            .iter()
-            .flat_map(|chunk| chunk.iter().copied())
-            .skip(start.index);
+        let mut chunks = self.chunks[start.chunk..].iter();
+        let first = chunks.next().map_or(&[][..], |chunk| &chunk[start.index..]);
+        let rest = Children {
+            current: first.iter(),
+            chunks,
+        };
         (self.len() - skipped - start.index, rest)
     }
 

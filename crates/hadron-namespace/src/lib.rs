@@ -41,7 +41,7 @@ pub use memory::MemoryUsage;
 pub use namespace::{FIRST_BLOCK_ID, FIRST_GENERATION_STAMP, Identity, Namespace};
 pub use ops::{DELETE_INLINE_BUDGET, RECLAIM_BUDGET};
 pub use outcome::{AllocatedBlock, Appended, Applied, Effect, LeaseProgress, Outcome, OutcomeValue};
-pub use query::{CONTENT_SUMMARY_SLICE, ContentSummary, SummaryCursor};
+pub use query::{CONTENT_SUMMARY_SLICE, ContentSummary, ListingPage, StatusView, SummaryCursor};
 pub use retry::{RETRY_CACHE_EXPIRY_MS, RETRY_CACHE_MAX_ENTRIES};
 pub use status::{
     Counts, FileBlock, FileBlocks, FileStatus, Listing, ListingEntry, ListingLimits, OpenFile, StoredBlock,

@@ -7,7 +7,7 @@ use crate::command::Caller;
 use crate::errors;
 use crate::inode::InodeHandle;
 use crate::namespace::Namespace;
-use hadron_types::{ErrorKind, FsPath, HadoopResult, InodeId, PathError};
+use hadron_types::{ErrorKind, FsAction, FsPath, HadoopResult, InodeId, PathError};
 
 /// What a resolved path is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +94,28 @@ impl Namespace {
         Ok(resolved)
     }
 
+    /// The inode of a path that needs no rewriting and whose ancestors `caller` may search; `Some(None)`: it is missing.
+    ///
+    /// Copies nothing. `None`: [`Namespace::resolve`] has to look, be it to refuse the path.
+    pub(crate) fn find_plain(&self, caller: &Caller, text: &str) -> Option<Option<InodeHandle>> {
+        if text.len() > hadron_types::MAX_PATH_LEN || text.starts_with(RESERVED) || text.contains(':') {
+            return None;
+        }
+        let mut at = Some(self.root);
+        for name in text.strip_prefix('/')?.split('/').filter(|name| !name.is_empty()) {
+            if name == "." || name == ".." {
+                return None;
+            }
+            let Some(parent) = at else { continue };
+            let inode = self.inode(parent);
+            if !inode.is_directory() || !self.permits(caller, inode, FsAction::EXECUTE) {
+                return None;
+            }
+            at = self.child(parent, name).ok();
+        }
+        Some(at)
+    }
+
     /// Resolves a writer's file: by inode if the client knows it, else by path. A file renamed while open is found.
     ///
     /// An id that is gone gives a path of which nothing exists, as in Hadoop: the lease check then reports it.
@@ -135,7 +157,7 @@ impl Namespace {
     }
 
     /// The normalised text of a path, reserved prefixes replaced.
-    fn canonical(&self, text: &str) -> HadoopResult<String> {
+    pub(crate) fn canonical(&self, text: &str) -> HadoopResult<String> {
         if let Some(rest) = text.strip_prefix(RESERVED_INODES)
             && !rest.trim_matches('/').is_empty()
         {

@@ -61,19 +61,30 @@ impl Call {
         R: prost::Message + 'static,
         F: FnOnce(&Self, &Q, &Namespace) -> HadoopResult<R> + Send + 'static,
     {
+        self.read_bytes(body, |call, request: &Q, ns| {
+            f(call, request, ns).map(|message| Bytes::from(message.encode_to_vec()))
+        })
+    }
+
+    /// As [`Call::read`], for handlers that encode their answer themselves.
+    pub(crate) fn read_bytes<Q, F>(&self, body: Bytes, f: F) -> Reply
+    where
+        Q: prost::Message + Default + Required + 'static,
+        F: FnOnce(&Self, &Q, &Namespace) -> HadoopResult<Bytes> + Send + 'static,
+    {
         let request = match decode::<Q>(body) {
             Ok(request) => request,
             Err(error) => return Reply::error(error),
         };
         let run = move |call: &Self| f(call, &request, &call.shared.state.ns.read());
         match self.shared.read_barrier() {
-            Ok(passed) => Reply::of(passed.and_then(|()| run(self))),
+            Ok(passed) => Reply::Ready(passed.and_then(|()| run(self))),
             Err(barrier) => {
                 let call = self.clone();
-                Reply::waiting(async move {
+                Reply::Waiting(Box::pin(async move {
                     barrier.await?;
                     run(&call)
-                })
+                }))
             }
         }
     }

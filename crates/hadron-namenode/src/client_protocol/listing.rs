@@ -2,46 +2,44 @@
 
 use super::Call;
 use super::call::Audit;
-use crate::convert;
+use crate::status_wire::ListingAnswer;
 use bytes::Bytes;
-use hadron_namespace::ListingLimits;
+use hadron_namespace::{ListingLimits, Namespace};
 use hadron_net::Reply;
-use hadron_proto::hdfs::{DirectoryListingProto, GetListingRequestProto, GetListingResponseProto, HdfsFileStatusProto};
-
-/// A page with locations ends when it has so many replicas (Hadoop's `dfs.ls.limit` counts both).
-const MIN_LOCATIONS: usize = 1;
+use hadron_proto::hdfs::GetListingRequestProto;
+use hadron_types::HadoopResult;
 
 /// getListing; a missing path gives an empty response.
 pub(super) fn get_listing(call: &Call, body: Bytes) -> Reply {
-    call.read(body, |call, request: &GetListingRequestProto, ns| {
-        let limit = call.shared.settings.listing_limit;
+    call.read_bytes(body, |call, request: &GetListingRequestProto, ns| {
+        let listed = call.list(ns, request);
+        if crate::audit::AuditEvent::enabled() {
+            call.audit_outcome(&Audit::of("listStatus", &request.src), &listed);
+        }
+        listed
+    })
+}
+
+impl Call {
+    fn list(&self, ns: &Namespace, request: &GetListingRequestProto) -> HadoopResult<Bytes> {
+        let limit = self.shared.settings.listing_limit;
+        // Hadoop's `dfs.ls.limit` bounds both.
         let limits = ListingLimits {
             entries: limit,
-            locations: limit.max(MIN_LOCATIONS),
+            locations: limit,
         };
         let start_after = String::from_utf8_lossy(&request.start_after);
-        let listing = ns.listing(&call.caller, &request.src, &start_after, request.need_location, limits);
-        if crate::audit::AuditEvent::enabled() {
-            call.audit_outcome(&Audit::of("listStatus", &request.src), &listing);
+        let page = ns.listing_page(&self.caller, &request.src, &start_after, request.need_location, limits)?;
+        let Some(mut page) = page else { return Ok(Bytes::new()) };
+        let mut answer = ListingAnswer::for_entries(page.entries_left());
+        let mut blocks = request.need_location.then(|| self.shared.state.blocks.lock());
+        for (status, file) in &mut page {
+            let locations = blocks
+                .as_deref_mut()
+                .zip(file)
+                .map(|(blocks, file)| self.locate_file(ns, blocks, &file));
+            answer.push(&status, locations.as_ref());
         }
-        let Some(listing) = listing? else {
-            return Ok(GetListingResponseProto { dir_list: None });
-        };
-        let mut blocks = request.need_location.then(|| call.shared.state.blocks.lock());
-        let entries = listing.entries.into_iter().map(|entry| {
-            let files = blocks.as_deref_mut().zip(entry.blocks);
-            let locations = files.map(|(blocks, file)| call.locate_file(ns, blocks, &file));
-            HdfsFileStatusProto {
-                locations,
-                ..convert::file_status(entry.status)
-            }
-        });
-        let dir_list = DirectoryListingProto {
-            partial_listing: entries.collect(),
-            remaining_entries: listing.remaining,
-        };
-        Ok(GetListingResponseProto {
-            dir_list: Some(dir_list),
-        })
-    })
+        Ok(answer.finish(page.remaining()))
+    }
 }

@@ -6,32 +6,31 @@
 use super::Call;
 use super::call::Audit;
 use crate::convert;
+use crate::status_wire::file_info_answer;
 use bytes::Bytes;
 use hadron_blockmap::{BlockMap, Located};
 use hadron_namespace::{BlockState, FileBlock, FileBlocks, FileStatus, Namespace};
 use hadron_net::Reply;
 use hadron_proto::hdfs::{
     CheckAccessRequestProto, CheckAccessResponseProto, GetBlockLocationsRequestProto, GetBlockLocationsResponseProto,
-    GetFileInfoRequestProto, GetFileInfoResponseProto, GetFileLinkInfoRequestProto, GetFileLinkInfoResponseProto,
-    GetLinkTargetRequestProto, GetLinkTargetResponseProto, GetLocatedFileInfoRequestProto,
-    GetLocatedFileInfoResponseProto, GetPreferredBlockSizeRequestProto, GetPreferredBlockSizeResponseProto,
-    HdfsFileStatusProto, IsFileClosedRequestProto, IsFileClosedResponseProto, LocatedBlockProto, LocatedBlocksProto,
+    GetFileInfoRequestProto, GetFileLinkInfoRequestProto, GetLinkTargetRequestProto, GetLinkTargetResponseProto,
+    GetLocatedFileInfoRequestProto, GetLocatedFileInfoResponseProto, GetPreferredBlockSizeRequestProto,
+    GetPreferredBlockSizeResponseProto, HdfsFileStatusProto, IsFileClosedRequestProto, IsFileClosedResponseProto,
+    LocatedBlockProto, LocatedBlocksProto,
 };
 use hadron_types::{ErrorKind, FsAction, HadoopError, HadoopResult};
 
 /// getFileInfo; a missing path gives an empty response.
 pub(super) fn get_file_info(call: &Call, body: Bytes) -> Reply {
-    call.read(body, |call, request: &GetFileInfoRequestProto, ns| {
-        let fs = call.status(ns, "getfileinfo", &request.src)?.map(convert::file_status);
-        Ok(GetFileInfoResponseProto { fs })
+    call.read_bytes(body, |call, request: &GetFileInfoRequestProto, ns| {
+        call.encoded_status(ns, &request.src)
     })
 }
 
 /// getFileLinkInfo: as getFileInfo, for there are no symlinks.
 pub(super) fn get_file_link_info(call: &Call, body: Bytes) -> Reply {
-    call.read(body, |call, request: &GetFileLinkInfoRequestProto, ns| {
-        let fs = call.status(ns, "getfileinfo", &request.src)?.map(convert::file_status);
-        Ok(GetFileLinkInfoResponseProto { fs })
+    call.read_bytes(body, |call, request: &GetFileLinkInfoRequestProto, ns| {
+        call.encoded_status(ns, &request.src)
     })
 }
 
@@ -107,6 +106,16 @@ pub(super) fn check_access(call: &Call, body: Bytes) -> Reply {
 }
 
 impl Call {
+    /// The status of a path, as the answer of a call, with its audit line.
+    fn encoded_status(&self, ns: &Namespace, path: &str) -> HadoopResult<Bytes> {
+        let status = ns.file_view(&self.caller, path);
+        // Only the line needs the audit's owned path.
+        if crate::audit::AuditEvent::enabled() {
+            self.audit_outcome(&Audit::of("getfileinfo", path), &status);
+        }
+        Ok(file_info_answer(status?.as_ref()))
+    }
+
     /// The status of a path with its audit line.
     fn status(&self, ns: &Namespace, command: &'static str, path: &str) -> HadoopResult<Option<FileStatus>> {
         let status = ns.file_info(&self.caller, path);

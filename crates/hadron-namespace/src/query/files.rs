@@ -7,17 +7,13 @@ use crate::namespace::Namespace;
 use crate::permission::Access;
 use crate::resolve::{Purpose, Resolved};
 use crate::status::{FileBlock, FileBlocks, FileStatus, OpenFile, StoredBlock};
-use hadron_types::{BlockId, ErrorKind, FsAction, HadoopResult, InodeId, TimeMs};
+use hadron_types::{BlockId, FsAction, HadoopResult, InodeId, TimeMs};
 
 impl Namespace {
     /// getFileInfo: the status of `path` with an empty local name; `None` if it does not exist.
     pub fn file_info(&self, caller: &Caller, path: &str) -> HadoopResult<Option<FileStatus>> {
-        match self.resolve(caller, path, Purpose::Read) {
-            Ok(at) => Ok(at.last().map(|handle| self.status_of(handle, ""))),
-            // For a superuser only a file among the ancestors is refused, which Hadoop shows as a missing path.
-            Err(error) if caller.superuser && error.kind == ErrorKind::AccessControl => Ok(None),
-            Err(error) => Err(error),
-        }
+        let view = self.file_view(caller, path)?;
+        Ok(view.map(|view| view.to_status(self)))
     }
 
     /// The status of an inode that the caller may see by other means; `None` if it is gone or detached.
