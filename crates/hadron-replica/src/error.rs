@@ -74,6 +74,24 @@ pub enum ReplicaError {
     /// The writer was told to stop because somebody else takes the replica over, or it is deleted.
     #[error("writer of blk_{0} was stopped")]
     Stopped(BlockId),
+    /// A recovery of the same or a newer id has the replica.
+    #[error("rur.getRecoveryID() >= recoveryId = {asked}, block={block}, rur=recoveryId {running}")]
+    RecoveryInProgress {
+        /// The block as asked for.
+        block: hadron_types::Block,
+        /// The recovery that has it.
+        running: GenerationStamp,
+        /// The recovery that wanted it.
+        asked: GenerationStamp,
+    },
+    /// Block recovery cannot use the replica.
+    #[error("{problem}")]
+    Unrecoverable {
+        /// The block.
+        block: BlockId,
+        /// What does not fit, in Hadoop's words.
+        problem: String,
+    },
     /// The previous writer did not leave in time.
     #[error("writer of blk_{0} did not stop in time")]
     WriterBusy(BlockId),
@@ -137,6 +155,7 @@ impl From<&ReplicaError> for HadoopError {
         let kind = match error {
             ReplicaError::NotFound(..) => ErrorKind::ReplicaNotFound,
             ReplicaError::AlreadyExists { .. } => ErrorKind::ReplicaAlreadyExists,
+            ReplicaError::RecoveryInProgress { .. } => ErrorKind::RecoveryInProgress,
             _ => ErrorKind::Io,
         };
         Self::new(kind, error.to_string())

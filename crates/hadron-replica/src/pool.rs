@@ -6,10 +6,12 @@
 
 use crate::active::{ActiveReplica, Interrupt};
 use crate::chunks::{ChunkFormat, META_HEADER_LEN};
+use crate::cut::cut_files;
 use crate::deletion::Deleter;
 use crate::error::{ReplicaError, ReplicaResult};
 use crate::identity::{PoolIdentity, sync_dir};
 use crate::layout;
+use crate::recovery::Recovering;
 use crate::state::{self, Step};
 use crate::volume::{PoolVolume, Volume, create_dir};
 use crate::writer::{ReplicaWriter, partial_sum_on_disk};
@@ -61,8 +63,30 @@ pub(crate) struct Finalized {
 pub(crate) enum Entry {
     Finalized(Finalized),
     Active(Arc<ActiveReplica>),
+    /// Set aside for block recovery (RUR).
+    Recovering(Arc<Recovering>),
     /// Its files are being moved aside; for everybody else it is not there.
     Deleting,
+}
+
+impl Entry {
+    /// The replica as readers, reports and deletions see it: one under recovery is what it was before.
+    pub(crate) fn effective(self) -> Self {
+        match self {
+            Self::Recovering(running) => running.original.clone(),
+            other => other,
+        }
+    }
+
+    /// Whether both are the same replica in the same step of its life.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Finalized(a), Self::Finalized(b)) => a.stamp == b.stamp,
+            (Self::Active(a), Self::Active(b)) => Arc::ptr_eq(a, b),
+            (Self::Recovering(a), Self::Recovering(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
 }
 
 /// A block pool on all volumes.
@@ -132,6 +156,7 @@ impl Pool {
                 let status = active.status();
                 (status.state, status.stamp)
             }
+            Entry::Recovering(running) => (ReplicaState::Rur, Self::describe(&running.original).1),
             Entry::Deleting => (ReplicaState::Temporary, GenerationStamp(0)),
         }
     }
@@ -148,13 +173,17 @@ impl Pool {
         let mut lists = vec![Vec::new(); self.volumes.len()];
         let mut active = Vec::new();
         for (id, entry) in self.replicas.lock().iter() {
+            let entry = match entry {
+                Entry::Recovering(running) => &running.original,
+                entry => entry,
+            };
             match entry {
                 Entry::Finalized(finalized) => lists[usize::from(finalized.volume)].push(ReportedReplica {
                     block: finalized.block(*id),
                     state: ReplicaState::Finalized,
                 }),
                 Entry::Active(replica) => active.push(replica.clone()),
-                Entry::Deleting => {}
+                Entry::Recovering(_) | Entry::Deleting => {}
             }
         }
         for replica in active {
@@ -355,7 +384,7 @@ impl Pool {
         Ok(self.placed(block, &replica.home))
     }
 
-    fn placed(&self, block: Block, home: &PoolVolume) -> FinalizedReplica {
+    pub(crate) fn placed(&self, block: Block, home: &PoolVolume) -> FinalizedReplica {
         FinalizedReplica {
             block,
             storage_id: home.volume.storage_id(),
@@ -419,7 +448,7 @@ impl Pool {
                 self.restamp(&replica, to)?;
                 self.resume(replica.clone(), interrupt)
             }
-            Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
+            Entry::Recovering(_) | Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
         }
     }
 
@@ -475,7 +504,7 @@ impl Pool {
                 self.restamp(&replica, to)?;
                 self.finalize(&replica)
             }
-            Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
+            Entry::Recovering(_) | Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
         }
     }
 
@@ -485,6 +514,7 @@ impl Pool {
         loop {
             let replica = match self.found(block)? {
                 Entry::Active(replica) => replica,
+                Entry::Recovering(_) => return Err(wrong(block.id, ReplicaState::Rur, "recover")),
                 other => return Ok(other),
             };
             let state = replica.status().state;
@@ -497,10 +527,53 @@ impl Pool {
     }
 
     /// Keeps other recoveries away from a replica's files; the writer of one that was quicker is stopped.
-    fn alone_with<'a>(&self, replica: &'a ActiveReplica) -> ReplicaResult<MutexGuard<'a, ()>> {
+    ///
+    /// Errors: [`ReplicaError::Stopped`] when the quicker one finished the replica, or block recovery has it.
+    fn alone_with<'a>(&self, replica: &'a Arc<ActiveReplica>) -> ReplicaResult<MutexGuard<'a, ()>> {
         let guard = replica.recovering.lock();
         replica.stop_writer(self.options.stop_writer_patience)?;
-        Ok(guard)
+        if self.holds(replica) {
+            return Ok(guard);
+        }
+        Err(ReplicaError::Stopped(replica.id))
+    }
+
+    /// Whether `entry` is still the map's for `id`.
+    pub(crate) fn is_entry(&self, id: BlockId, entry: &Entry) -> bool {
+        self.replicas.lock().get(&id).is_some_and(|now| now.is_same(entry))
+    }
+
+    /// Puts `next` in the place of `entry`; false, and nothing done, if that is no longer there.
+    pub(crate) fn swap_entry(&self, id: BlockId, entry: &Entry, next: Entry) -> bool {
+        match self.replicas.lock().get_mut(&id) {
+            Some(slot) if slot.is_same(entry) => {
+                *slot = next;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Keeps the place of a block that is about to be made.
+    pub(crate) fn claim(&self, block: &Block) -> ReplicaResult<()> {
+        let mut map = self.replicas.lock();
+        match map.get(&block.id) {
+            Some(found) => Err(exists(block.id, found)),
+            None => {
+                map.insert(block.id, Entry::Deleting);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives a place kept by [`Self::claim`] back.
+    pub(crate) fn unclaim(&self, id: BlockId) {
+        self.replicas.lock().remove(&id);
+    }
+
+    /// Fills a place kept by [`Self::claim`].
+    pub(crate) fn put(&self, id: BlockId, entry: Entry) {
+        self.replicas.lock().insert(id, entry);
     }
 
     /// Whether `replica` is still the map's entry for its block.
@@ -587,30 +660,7 @@ impl Pool {
             let status = replica.status();
             (status.on_disk, status.stamp, replica.dir(status.state))
         };
-        let path = dir.join(layout::data_name(replica.id));
-        let (data, meta, format) = open_files(&dir, replica.id, stamp)?;
-        let chunk = u64::from(format.chunk);
-        let (start, into) = (len - len % chunk, (len % chunk) as usize);
-        let mut last_sum = None;
-        if into > 0 && format.size() > 0 {
-            let whole = (on_disk - start).min(chunk) as usize;
-            let kept =
-                partial_sum_on_disk(&data, &meta, format, start, whole).map_err(ReplicaError::io("read", &path))?;
-            kept.ok_or(ReplicaError::Corrupt {
-                block: replica.id,
-                offset: start,
-            })?;
-            let mut bytes = vec![0; into];
-            data.read_exact_at(&mut bytes, start)
-                .map_err(ReplicaError::io("read", &path))?;
-            let sum = format.sum(&bytes);
-            meta.write_all_at(&sum.to_be_bytes(), format.meta_offset(start / chunk))
-                .map_err(ReplicaError::io("write checksums of", &path))?;
-            last_sum = Some(sum);
-        }
-        data.set_len(len)
-            .and_then(|()| meta.set_len(format.meta_len(len)))
-            .map_err(ReplicaError::io("truncate", &path))?;
+        let last_sum = cut_files(&dir, replica.id, stamp, on_disk, len)?;
         replica.home.add_used(-((on_disk - len) as i64));
         let mut status = replica.status();
         status.received = len;
@@ -673,13 +723,8 @@ impl Pool {
             // The writer may have finalized it meanwhile, or removed it; another may have reopened it.
             let mut map = self.replicas.lock();
             let slot = map.get_mut(&block.id)?;
-            let same = match (&*slot, &entry) {
-                (Entry::Finalized(now), Entry::Finalized(seen)) => now.stamp == seen.stamp,
-                (Entry::Active(now), Entry::Active(seen)) => Arc::ptr_eq(now, seen),
-                _ => false,
-            };
-            if same {
-                return Some(std::mem::replace(slot, Entry::Deleting));
+            if slot.is_same(&entry) {
+                return Some(std::mem::replace(slot, Entry::Deleting).effective());
             }
         }
     }
@@ -694,7 +739,7 @@ impl Pool {
                 finalized.len,
             ),
             Entry::Active(replica) => (replica.dir(state), replica.home.clone(), replica.status().on_disk),
-            Entry::Deleting => return None,
+            Entry::Recovering(_) | Entry::Deleting => return None,
         };
         for name in [layout::data_name(block.id), layout::meta_name(block.id, stamp)] {
             self.deleter.remove(&dir.join(&name), &home.tmp(), &name);
@@ -846,7 +891,7 @@ pub(crate) fn open_files(dir: &Path, id: BlockId, stamp: GenerationStamp) -> Rep
 }
 
 /// Renames into `dir`, making it if it is missing.
-fn move_file(from: &Path, dir: &Path, name: &str) -> ReplicaResult<()> {
+pub(crate) fn move_file(from: &Path, dir: &Path, name: &str) -> ReplicaResult<()> {
     let to = dir.join(name);
     match fs::rename(from, &to) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !dir.exists() => {
@@ -857,12 +902,12 @@ fn move_file(from: &Path, dir: &Path, name: &str) -> ReplicaResult<()> {
     }
 }
 
-fn rename(from: &Path, to: &Path) -> ReplicaResult<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> ReplicaResult<()> {
     fs::rename(from, to).map_err(ReplicaError::io("rename", from))
 }
 
 /// Removes a file that may be gone already.
-fn remove(path: &Path) -> ReplicaResult<()> {
+pub(crate) fn remove(path: &Path) -> ReplicaResult<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ReplicaError::io("remove", path)(error)),
         _ => Ok(()),

@@ -62,7 +62,8 @@ impl ReplicaReader {
     ) -> ReplicaResult<Self> {
         let entry = pool
             .entry(block.id)
-            .ok_or(ReplicaError::NotFound(block.id, block.generation_stamp))?;
+            .ok_or(ReplicaError::NotFound(block.id, block.generation_stamp))?
+            .effective();
         let (_, stamp) = Pool::describe(&entry);
         if stamp < block.generation_stamp {
             return Err(ReplicaError::WrongStamp {
@@ -83,7 +84,7 @@ impl ReplicaReader {
                 let mut reader = Self::open_in(&dir, block.id, stamp, lengths, accept_no_meta)?;
                 reader.keep_last_sum();
                 // An append may have taken it over, and replaced that checksum, while it was read.
-                match pool.entry(block.id) {
+                match pool.entry(block.id).map(Entry::effective) {
                     Some(Entry::Finalized(now)) if now.stamp == stamp => Ok(reader),
                     _ => Self::open_once(pool, block, need, patience, accept_no_meta),
                 }
@@ -92,7 +93,7 @@ impl ReplicaReader {
                 let (stamp, lengths) = Self::open_lengths(&replica, block, need, patience)?;
                 Self::open_in(&replica.dir(lengths.state), block.id, stamp, lengths, accept_no_meta)
             }
-            Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
+            Entry::Recovering(_) | Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
         }
     }
 

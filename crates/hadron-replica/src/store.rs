@@ -168,7 +168,7 @@ impl ReplicaStore {
         self.pools.read().get(pool).cloned()
     }
 
-    fn pool_of(&self, block: &ExtendedBlock) -> ReplicaResult<Arc<Pool>> {
+    pub(crate) fn pool_of(&self, block: &ExtendedBlock) -> ReplicaResult<Arc<Pool>> {
         self.pool(&block.pool)
             .ok_or_else(|| ReplicaError::UnknownPool(block.pool.clone()))
     }
@@ -246,10 +246,10 @@ impl ReplicaStore {
                 wanted: format!("at least {}", block.block.generation_stamp),
             });
         }
-        Ok(match entry {
+        Ok(match entry.effective() {
             Entry::Finalized(finalized) => finalized.len as i64,
             Entry::Active(replica) => replica.status().visible().map_or(-1, |len| len as i64),
-            Entry::Deleting => -1,
+            Entry::Recovering(_) | Entry::Deleting => -1,
         })
     }
 
@@ -261,10 +261,10 @@ impl ReplicaStore {
 
     /// The storage a replica lies on.
     pub fn storage_of(&self, block: &ExtendedBlock) -> Option<(StorageId, StorageType)> {
-        let index = match self.pool(&block.pool)?.entry(block.block.id)? {
+        let index = match self.pool(&block.pool)?.entry(block.block.id)?.effective() {
             Entry::Finalized(finalized) => finalized.volume,
             Entry::Active(replica) => replica.home.index,
-            Entry::Deleting => return None,
+            Entry::Recovering(_) | Entry::Deleting => return None,
         };
         let volume = self.volumes.get(usize::from(index))?;
         Some((volume.storage_id(), volume.storage_type()))

@@ -1,0 +1,74 @@
+//! Cutting a replica's files back to a shorter length: the data, and the checksums that then cover it.
+//!
+//! What it does not do: it changes no map and no status; the caller owns the replica while it runs.
+//! Order: the checksum of a last chunk that becomes partial is written before the data is cut, so that a process killed
+//! in between leaves a replica whose last chunk fails its checksum rather than one that lost bytes unseen.
+
+use crate::error::{ReplicaError, ReplicaResult};
+use crate::layout;
+use crate::pool::open_files;
+use crate::writer::partial_sum_on_disk;
+use hadron_types::{Block, BlockId, GenerationStamp};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Cuts the files of replica `id` with stamp `stamp` in `dir` from `on_disk` to `len` bytes (`len <= on_disk`).
+///
+/// Returns the checksum of the last chunk if that is partial now. Bytes and checksums behind `len`, which a writer left
+/// that was stopped, go too.
+///
+/// Errors: [`ReplicaError::Corrupt`] when the chunk that is cut does not match its checksum; the disk's.
+pub(crate) fn cut_files(
+    dir: &Path,
+    id: BlockId,
+    stamp: GenerationStamp,
+    on_disk: u64,
+    len: u64,
+) -> ReplicaResult<Option<u32>> {
+    let path = dir.join(layout::data_name(id));
+    let (data, meta, format) = open_files(dir, id, stamp)?;
+    let chunk = u64::from(format.chunk);
+    let (start, into) = (len - len % chunk, (len % chunk) as usize);
+    let mut last_sum = None;
+    if into > 0 && format.size() > 0 {
+        let whole = (on_disk - start).min(chunk) as usize;
+        let kept = partial_sum_on_disk(&data, &meta, format, start, whole).map_err(ReplicaError::io("read", &path))?;
+        let kept = kept.ok_or(ReplicaError::Corrupt {
+            block: id,
+            offset: start,
+        })?;
+        let mut sum = kept;
+        if whole > into {
+            let mut bytes = vec![0; into];
+            data.read_exact_at(&mut bytes, start)
+                .map_err(ReplicaError::io("read", &path))?;
+            sum = format.sum(&bytes);
+            meta.write_all_at(&sum.to_be_bytes(), format.meta_offset(start / chunk))
+                .map_err(ReplicaError::io("write checksums of", &path))?;
+        }
+        last_sum = Some(sum);
+    }
+    data.set_len(len)
+        .and_then(|()| meta.set_len(format.meta_len(len)))
+        .map_err(ReplicaError::io("truncate", &path))?;
+    Ok(last_sum)
+}
+
+/// Checks that the files of `block` are there and hold at least its bytes.
+///
+/// Errors: [`ReplicaError::Unrecoverable`] naming what is short; the disk's.
+pub(crate) fn check_files(dir: &Path, block: &Block) -> ReplicaResult<()> {
+    let (data, _, _) = open_files(dir, block.id, block.generation_stamp)?;
+    let path = dir.join(layout::data_name(block.id));
+    let found = data.metadata().map_err(ReplicaError::io("look at", &path))?.len();
+    if found < block.len {
+        return Err(ReplicaError::Unrecoverable {
+            block: block.id,
+            problem: format!(
+                "File length mismatched.  The length of {} is {found} but r={block}",
+                path.display()
+            ),
+        });
+    }
+    Ok(())
+}
