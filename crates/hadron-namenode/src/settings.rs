@@ -38,6 +38,10 @@ pub struct Settings {
     pub caller_context: bool,
     /// `dfs.namenode.acls.enabled`.
     pub acls_enabled: bool,
+    /// `dfs.storage.policy.enabled`.
+    pub storage_policies: bool,
+    /// `dfs.storage.policy.permissions.superuser-only`.
+    pub storage_policy_superuser_only: bool,
     /// What `getServerDefaults` answers.
     pub defaults: ServerDefaults,
     /// Tunables of the block map.
@@ -82,6 +86,8 @@ impl Settings {
             retry_cache: conf.get(keys::DFS_NAMENODE_ENABLE_RETRYCACHE),
             caller_context: conf.get(keys::HADOOP_CALLER_CONTEXT_ENABLED),
             acls_enabled: conf.get(keys::DFS_NAMENODE_ACLS_ENABLED),
+            storage_policies: conf.get(keys::DFS_STORAGE_POLICY_ENABLED),
+            storage_policy_superuser_only: conf.get(keys::DFS_STORAGE_POLICY_PERMISSIONS_SUPERUSER_ONLY),
             defaults: ServerDefaults::from_configuration(conf),
             blocks: block_settings(conf),
         }

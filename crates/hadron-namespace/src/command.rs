@@ -30,7 +30,7 @@ pub struct Command {
     /// What to do. `None` after decoding a command of a newer version; it applies as an error.
     #[prost(
         oneof = "Op",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 43, 44"
     )]
     pub op: Option<Op>,
 }
@@ -261,6 +261,9 @@ ops! {
         /// Mode before the umask, for default ACLs; absent from 2.x clients.
         #[prost(uint32, optional, tag = "9")]
         unmasked_permission: Option<u32>,
+        /// Name of the storage policy the file gets; absent or empty: it inherits one.
+        #[prost(string, optional, tag = "10")]
+        storage_policy: Option<String>,
     }
     /// Opens a closed file for appending.
     "17" Append {
@@ -518,6 +521,27 @@ ops! {
     }
     /// Does nothing; for tests of logs and as a barrier.
     "37" Noop {}
+    /// Sets the storage policy of a file or directory.
+    "43" SetStoragePolicy {
+        /// Absolute path.
+        #[prost(string, tag = "1")]
+        path: String,
+        /// The policy's name, any case.
+        #[prost(string, tag = "2")]
+        policy: String,
+        /// Switch: only superusers may (`dfs.storage.policy.permissions.superuser-only`).
+        #[prost(bool, tag = "3")]
+        superuser_only: bool,
+    }
+    /// Takes the storage policy of a file or directory away, so that it inherits one.
+    "44" UnsetStoragePolicy {
+        /// Absolute path.
+        #[prost(string, tag = "1")]
+        path: String,
+        /// Switch: only superusers may.
+        #[prost(bool, tag = "2")]
+        superuser_only: bool,
+    }
 }
 
 /// One entry of [`UpdateAccessTimes`].

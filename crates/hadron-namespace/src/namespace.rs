@@ -14,7 +14,7 @@ use crate::inode::{
 };
 use crate::retry::RetryCache;
 use crate::strings::StringTable;
-use hadron_types::{Block, BlockId, BlockPoolId, FsPermission, GenerationStamp, InodeId, TimeMs};
+use hadron_types::{Block, BlockId, BlockPoolId, FsPermission, GenerationStamp, InodeId, TimeMs, UNSPECIFIED_POLICY};
 use std::sync::Arc;
 
 /// The first block id handed out (Hadoop's sequential ids start after 2^30).
@@ -69,6 +69,8 @@ pub struct Namespace {
     /// The last stamp given out.
     pub(crate) last_stamp: GenerationStamp,
     pub(crate) complete_blocks: u64,
+    /// Directories, detached ones included, that have a storage policy of their own.
+    pub(crate) directory_policies: u64,
 }
 
 impl Namespace {
@@ -108,6 +110,7 @@ impl Namespace {
             next_block: FIRST_BLOCK_ID,
             last_stamp: GenerationStamp(FIRST_GENERATION_STAMP.0 - 1),
             complete_blocks: 0,
+            directory_policies: 0,
         }
     }
 
@@ -255,6 +258,17 @@ impl Namespace {
             path.push('/');
         }
         path
+    }
+
+    /// Sets an inode's own storage policy, keeping the count of directories that have one.
+    pub(crate) fn set_policy(&mut self, handle: InodeHandle, policy: u8) {
+        let inode = self.inodes.get_mut(handle);
+        let before = inode.storage_policy();
+        inode.set_storage_policy(policy);
+        if inode.is_directory() {
+            self.directory_policies += u64::from(policy != UNSPECIFIED_POLICY);
+            self.directory_policies -= u64::from(before != UNSPECIFIED_POLICY);
+        }
     }
 
     // --- open files -----------------------------------------------------------------------------------------------
@@ -445,6 +459,7 @@ impl Namespace {
         self.inode_index.remove(inode.id().0);
         if let Content::Directory(directory) = inode.content {
             self.directories.remove(directory);
+            self.directory_policies -= u64::from(inode.storage_policy() != UNSPECIFIED_POLICY);
         }
         blocks
     }

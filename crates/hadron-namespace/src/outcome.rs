@@ -65,7 +65,7 @@ pub struct AllocatedBlock {
     pub replication: u16,
     /// Bytes the block may hold.
     pub block_size: u64,
-    /// Storage policy of the file, 0 = unspecified.
+    /// Storage policy in effect for the file, 0 = unspecified.
     pub storage_policy: u8,
     /// The client's machine, for placement.
     pub client_machine: Arc<str>,

@@ -31,7 +31,7 @@ pub struct FileStatus {
     pub block_size: u64,
     /// Number of children; 0 for files.
     pub children: u32,
-    /// Storage policy set on the inode itself, 0 = unspecified.
+    /// Storage policy set on the inode or inherited, 0 = unspecified.
     pub storage_policy: u8,
 }
 
@@ -107,6 +107,8 @@ pub struct StoredBlock {
     pub file: InodeId,
     /// Its file's preferred block size in bytes.
     pub block_size: u64,
+    /// Storage policy in effect for its file, 0 = unspecified.
+    pub storage_policy: u8,
 }
 
 /// A file that is open for writing.

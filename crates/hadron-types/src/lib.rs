@@ -11,6 +11,7 @@ mod id;
 mod path;
 mod permission;
 mod storage;
+mod storage_policy;
 
 pub use block::{Block, ExtendedBlock, ReplicaState};
 pub use error::{ErrorKind, HadoopError, HadoopResult};
@@ -20,3 +21,4 @@ pub use id::{
 pub use path::{FsPath, MAX_PATH_COMPONENTS, MAX_PATH_LEN, PathError};
 pub use permission::{FsAction, FsPermission};
 pub use storage::{ChecksumType, StorageType};
+pub use storage_policy::{StoragePolicy, UNSPECIFIED_POLICY};

@@ -32,6 +32,10 @@ impl StorageType {
             _ => return None,
         })
     }
+    /// Whether replicas there are lost with power; nothing durable may be counted on it.
+    pub fn is_transient(self) -> bool {
+        self == Self::RamDisk
+    }
     /// Hadoop's name, as in `dfs.datanode.data.dir` prefixes.
     pub fn name(self) -> &'static str {
         match self {

@@ -266,6 +266,8 @@ keys! {
         "Granularity of access times; 0 turns them off.";
     DFS_STORAGE_POLICY_ENABLED: Bool "" "dfs.storage.policy.enabled" = Some("true"),
         "Whether storage policies can be set.";
+    DFS_STORAGE_POLICY_PERMISSIONS_SUPERUSER_ONLY: Bool "" "dfs.storage.policy.permissions.superuser-only" = Some("false"),
+        "Whether only superusers may set storage policies.";
     DFS_QUOTA_BY_STORAGE_TYPE_ENABLED: Bool "" "dfs.quota.by.storage.type.enabled" = Some("true"),
         "Whether quotas by storage type count.";
     DFS_NAMENODE_SNAPSHOT_CAPTURE_OPENFILES: Bool "" "dfs.namenode.snapshot.capture.openfiles" = Some("false"),

@@ -37,6 +37,7 @@ pub(super) fn create(call: &Call, body: Bytes) -> Reply {
         replication: i32::from(request.replication as i16),
         block_size: request.block_size,
         unmasked_permission: request.unmasked.map(|unmasked| unmasked.perm),
+        storage_policy: request.storage_policy,
     };
     let (call, command) = (call.clone(), call.command(op));
     match call.admit(&command, || what) {

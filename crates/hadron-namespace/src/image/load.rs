@@ -126,8 +126,8 @@ fn add_inode(namespace: &mut Namespace, record: InodeRecord, links: &mut Links) 
     let mut inode = Inode::new(id, &record.name, mode, record.user, record.group, content);
     inode.set_mtime(TimeMs(record.mtime_ms));
     inode.set_atime(TimeMs(record.atime_ms));
-    inode.set_storage_policy(record.storage_policy as u8);
     let handle = namespace.inodes.insert(inode);
+    namespace.set_policy(handle, record.storage_policy as u8);
     namespace.inode_index.insert(id.0, handle);
     if record.parent == 0 {
         links.roots += 1;

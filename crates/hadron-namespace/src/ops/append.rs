@@ -8,10 +8,7 @@ use crate::namespace::Namespace;
 use crate::outcome::{Appended, Effect, OutcomeValue};
 use crate::permission::Access;
 use crate::resolve::Purpose;
-use hadron_types::{ErrorKind, FsAction, HadoopError, HadoopResult};
-
-/// Number of Hadoop's LAZY_PERSIST storage policy.
-pub(super) const LAZY_PERSIST: u8 = 15;
+use hadron_types::{ErrorKind, FsAction, HadoopError, HadoopResult, StoragePolicy};
 
 impl Operation for Append {
     type Plan = InodeHandle;
@@ -38,7 +35,7 @@ impl Operation for Append {
                 self.client_machine
             )));
         };
-        if namespace.inode(file).storage_policy() == LAZY_PERSIST {
+        if namespace.effective_policy(file) == StoragePolicy::LAZY_PERSIST.id {
             return Err(HadoopError::new(
                 ErrorKind::UnsupportedOperation,
                 format!("Cannot append to lazy persist file {path}"),

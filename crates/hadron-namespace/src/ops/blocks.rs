@@ -346,7 +346,7 @@ impl Namespace {
             path: self.path_text(file),
             replication: inode.replication(),
             block_size: inode.block_size(),
-            storage_policy: inode.storage_policy(),
+            storage_policy: self.effective_policy(file),
             client_machine: self
                 .open_record(file)
                 .map_or_else(|| "".into(), |record| record.client_machine.clone()),

@@ -1,6 +1,6 @@
 //! Create: a new file, open for its writer; an overwritten one goes in the same command.
 
-use super::append::LAZY_PERSIST;
+use super::storage_policy::policy_called;
 use super::{Context, Operation};
 use crate::command::{Create, create_flag};
 use crate::errors;
@@ -9,11 +9,25 @@ use crate::namespace::Namespace;
 use crate::outcome::{Effect, OutcomeValue};
 use crate::permission::Access;
 use crate::resolve::{Purpose, Resolved, check_path_len, is_reserved_root};
-use hadron_types::{ErrorKind, FsAction, FsPermission, HadoopError, HadoopResult};
+use hadron_types::{ErrorKind, FsAction, FsPermission, HadoopError, HadoopResult, StoragePolicy, UNSPECIFIED_POLICY};
 
 impl Create {
     fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
+    }
+
+    fn policy_name(&self) -> Option<&str> {
+        self.storage_policy.as_deref().filter(|name| !name.is_empty())
+    }
+
+    /// The policy to set on the file itself, when its directory's is `inherited`.
+    fn own_policy(&self, inherited: u8) -> u8 {
+        if self.has(create_flag::LAZY_PERSIST) {
+            return StoragePolicy::LAZY_PERSIST.id;
+        }
+        let asked = self.policy_name().and_then(StoragePolicy::by_name);
+        let copied = || StoragePolicy::by_id(inherited).filter(|policy| policy.copy_on_create);
+        asked.or_else(copied).map_or(UNSPECIFIED_POLICY, |policy| policy.id)
     }
 }
 
@@ -41,6 +55,9 @@ impl Operation for Create {
         if at.last().is_none() {
             namespace.check_new_names(context, &at)?;
         }
+        if let Some(name) = self.policy_name() {
+            policy_called(name)?;
+        }
         Ok(at)
     }
 
@@ -67,10 +84,9 @@ impl Operation for Create {
         let inode = namespace.inode_mut(file);
         inode.set_block_size(self.block_size);
         inode.set_replication(u16::try_from(self.replication).unwrap_or(u16::MAX));
-        if self.has(create_flag::LAZY_PERSIST) {
-            inode.set_storage_policy(LAZY_PERSIST);
-        }
         let id = inode.id();
+        let policy = self.own_policy(namespace.effective_policy(parent));
+        namespace.set_policy(file, policy);
         let holder = namespace.open(file, &self.holder, &self.client_machine);
         effects.push(Effect::LeaseGranted { file: id, holder });
         OutcomeValue::Created(Box::new(namespace.status_of(file, "")))

@@ -14,6 +14,7 @@ mod mkdirs;
 mod pipeline;
 mod recovery;
 mod rename;
+mod storage_policy;
 
 pub use delete::{DELETE_INLINE_BUDGET, RECLAIM_BUDGET};
 
@@ -76,6 +77,8 @@ macro_rules! dispatch {
             Op::ReassignLease($bound) => $body,
             Op::CommitBlockSynchronization($bound) => $body,
             Op::Noop($bound) => $body,
+            Op::SetStoragePolicy($bound) => $body,
+            Op::UnsetStoragePolicy($bound) => $body,
         }
     };
 }

@@ -189,6 +189,7 @@ impl Namespace {
             replication: inode.replication(),
             file: inode.id(),
             block_size: inode.block_size(),
+            storage_policy: self.effective_policy(record.file),
         }
     }
 

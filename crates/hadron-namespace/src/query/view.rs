@@ -10,7 +10,7 @@ use crate::namespace::Namespace;
 use crate::permission::Access;
 use crate::resolve::Purpose;
 use crate::status::{FileBlocks, FileStatus, ListingLimits};
-use hadron_types::{ErrorKind, FsAction, FsPermission, HadoopError, HadoopResult, InodeId, TimeMs};
+use hadron_types::{ErrorKind, FsAction, FsPermission, HadoopError, HadoopResult, InodeId, TimeMs, UNSPECIFIED_POLICY};
 use std::borrow::Cow;
 
 /// A file or directory as `HdfsFileStatusProto` shows it. Fields as in [`FileStatus`].
@@ -40,7 +40,7 @@ pub struct StatusView<'a> {
     pub block_size: u64,
     /// Number of children; 0 for files.
     pub children: u32,
-    /// Storage policy set on the inode itself, 0 = unspecified.
+    /// Storage policy set on the inode or inherited, 0 = unspecified.
     pub storage_policy: u8,
     /// Numbers of owner and group in the table of names.
     pub(crate) names: (u32, u32),
@@ -51,6 +51,8 @@ pub struct ListingPage<'a> {
     namespace: &'a Namespace,
     entries: Entries<'a>,
     with_blocks: bool,
+    /// Whether entries show their storage policies: Hadoop's do to superusers only.
+    with_policies: bool,
     /// Entries that may still come on this page.
     left: usize,
     /// Replicas that may still come on this page.
@@ -94,7 +96,10 @@ impl<'a> Iterator for ListingPage<'a> {
         };
         self.remaining -= 1;
         self.left -= 1;
-        let view = self.namespace.view_of(handle, name);
+        let mut view = self.namespace.view_of(handle, name);
+        if !self.with_policies {
+            view.storage_policy = UNSPECIFIED_POLICY;
+        }
         let blocks = (self.with_blocks && !view.is_directory).then(|| {
             let blocks = self.namespace.file_blocks(handle, 0, u64::MAX);
             let locations = blocks.blocks.len() * usize::from(blocks.replication);
@@ -187,6 +192,7 @@ impl Namespace {
             namespace: self,
             entries,
             with_blocks,
+            with_policies: caller.superuser,
             left: limits.entries.max(1),
             locations_left: limits.locations.max(1),
             remaining,
@@ -227,7 +233,7 @@ impl Namespace {
             replication: inode.replication(),
             block_size: inode.block_size(),
             children: directory.map_or(0, |children| children.len() as u32),
-            storage_policy: inode.storage_policy(),
+            storage_policy: self.effective_policy(handle),
             names: (inode.user(), inode.group()),
         }
     }

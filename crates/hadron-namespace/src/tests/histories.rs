@@ -24,6 +24,7 @@ enum Step {
     Report(String, u64),
     Pipeline(String),
     Attributes(String, u32),
+    Policy(String, Option<&'static str>),
     Reclaim,
     Image,
     Retry,
@@ -32,6 +33,10 @@ enum Step {
 fn path() -> impl Strategy<Value = String> {
     let name = prop_oneof![Just("a"), Just("b"), Just("c"), Just("dd")];
     proptest::collection::vec(name, 1..4).prop_map(|names| format!("/{}", names.join("/")))
+}
+
+fn policy() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("COLD"), Just("one_ssd"), Just("LAZY_PERSIST"), Just("none such")]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -49,6 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (path(), 0u64..100).prop_map(|(path, len)| Step::Report(path, len)),
         1 => path().prop_map(Step::Pipeline),
         2 => (path(), 0u32..0o2000).prop_map(|(path, mode)| Step::Attributes(path, mode)),
+        2 => (path(), proptest::option::of(policy())).prop_map(|(path, policy)| Step::Policy(path, policy)),
         1 => Just(Step::Reclaim),
         1 => Just(Step::Image),
         1 => Just(Step::Retry),
@@ -59,9 +65,11 @@ impl Step {
     /// The paths a step names, so that some can be moved to where something exists.
     fn paths(&mut self) -> (bool, Vec<&mut String>) {
         match self {
-            Self::Mkdirs(path, _) | Self::Create(path, _) | Self::Delete(path, _) | Self::Attributes(path, _) => {
-                (false, vec![path])
-            }
+            Self::Mkdirs(path, _)
+            | Self::Create(path, _)
+            | Self::Delete(path, _)
+            | Self::Attributes(path, _)
+            | Self::Policy(path, _) => (false, vec![path]),
             Self::Rename(from, to) | Self::Rename2(from, to, _) => (false, vec![from, to]),
             Self::AddBlock(path, ..)
             | Self::Complete(path, ..)
@@ -217,6 +225,17 @@ impl Run {
             Step::Attributes(path, mode) => SetPermission {
                 path: path.clone(),
                 permission: *mode,
+            }
+            .into(),
+            Step::Policy(path, Some(policy)) => SetStoragePolicy {
+                path: path.clone(),
+                policy: (*policy).to_owned(),
+                superuser_only: false,
+            }
+            .into(),
+            Step::Policy(path, None) => UnsetStoragePolicy {
+                path: path.clone(),
+                superuser_only: false,
             }
             .into(),
             Step::AddBlock(path, ..)

@@ -6,6 +6,7 @@ mod names;
 mod recovery;
 mod scale;
 mod state;
+mod storage_policies;
 
 use crate::command::*;
 use crate::{Applied, Caller, Command, Identity, Namespace, Op, OutcomeValue, RULES_VERSION};
@@ -155,6 +156,7 @@ pub(crate) fn create(path: &str, holder: &str) -> Create {
         replication: 3,
         block_size: 128 << 20,
         unmasked_permission: None,
+        storage_policy: None,
     }
 }
 

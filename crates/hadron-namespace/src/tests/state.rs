@@ -13,13 +13,14 @@ pub(super) fn assert_invariants(ns: &Namespace) {
         assert!(ns.inode(top).parent().is_none() && top != ns.root);
     }
     pending.push(ns.root);
-    let (mut inodes, mut blocks, mut complete, mut open) = (0, 0, 0, 0);
+    let (mut inodes, mut blocks, mut complete, mut open, mut policies) = (0, 0, 0, 0, 0);
     while let Some(handle) = pending.pop() {
         inodes += 1;
         let inode = ns.inode(handle);
         assert_eq!(ns.find_inode(inode.id()), Some(handle));
         assert!(inode.id() < ns.next_inode);
         if let Some(children) = ns.directory(handle) {
+            policies += u64::from(inode.storage_policy() != 0);
             let names: Vec<&[u8]> = children.iter().map(|child| ns.name_bytes(child)).collect();
             assert!(names.is_sorted_by(|a, b| a < b), "children are sorted and differ");
             assert_eq!(names.len(), children.len());
@@ -56,6 +57,7 @@ pub(super) fn assert_invariants(ns: &Namespace) {
         (blocks, complete, open)
     );
     assert_eq!(ns.inodes.len() as u64, inodes);
+    assert_eq!(ns.directory_policies, policies);
     let claims: u32 = ns.holders.iter().map(|(_, count)| *count).sum();
     assert_eq!(u64::from(claims), open);
     let many = ns
@@ -91,7 +93,12 @@ pub(super) fn dump(ns: &Namespace) -> String {
 
 fn dump_tree(ns: &Namespace, handle: InodeHandle, text: &mut String) {
     let status = ns.status_of(handle, "");
-    writeln!(text, "{} {status:?} {:?}", ns.path_text(handle), ns.open_record(handle)).expect("writes to a string");
+    let (path, open, policy) = (
+        ns.path_text(handle),
+        ns.open_record(handle),
+        ns.inode(handle).storage_policy(),
+    );
+    writeln!(text, "{path} {status:?} {open:?} own policy {policy}").expect("writes to a string");
     for block in ns.blocks_of(handle) {
         let record = ns.block(block);
         let recovery = ns.recoveries.get(&record.id());

@@ -131,6 +131,7 @@ impl Maps {
             replication: 3,
             block_size: 128 << 20,
             unmasked_permission: None,
+            storage_policy: None,
         })?;
         let outcome = self.apply(AddBlock {
             path: path.clone(),
