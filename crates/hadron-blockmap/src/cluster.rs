@@ -9,6 +9,7 @@ use crate::node::{
 };
 use crate::paged::PagedList;
 use crate::replicas::MAX_STORAGES;
+use crate::topology;
 use core::net::IpAddr;
 use hadron_types::{DatanodeUuid, TimeMs};
 use hashbrown::HashMap;
@@ -32,6 +33,8 @@ pub(crate) struct Cluster {
     live: Vec<NodeIndex>,
     racks: BTreeMap<Arc<str>, Vec<NodeIndex>>,
     ever_multi_rack: bool,
+    /// Stale nodes at the last count.
+    stale: usize,
     /// Transfer threads of live nodes in service, and how many such nodes there are.
     load: Load,
 }
@@ -121,12 +124,27 @@ impl Cluster {
     pub(crate) fn rack_count(&self) -> usize {
         self.racks.len()
     }
+    /// Levels of the racks there are; `None` while there is none.
+    pub(crate) fn rack_depth(&self) -> Option<usize> {
+        self.racks.keys().next().map(|rack| topology::depth(rack))
+    }
     pub(crate) fn on_rack(&self, rack: &str) -> &[NodeIndex] {
         self.racks.get(rack).map_or(&[], Vec::as_slice)
     }
     /// Whether there ever were two racks; before, one rack is as good as it gets.
     pub(crate) fn ever_multi_rack(&self) -> bool {
         self.ever_multi_rack
+    }
+
+    /// Live nodes that were stale when [`Cluster::count_stale`] was last called.
+    pub(crate) fn stale_count(&self) -> usize {
+        self.stale
+    }
+    /// Counts the stale nodes, so that placement need not.
+    pub(crate) fn count_stale(&mut self, now: TimeMs, stale_after_ms: u64) {
+        let live = self.live.iter();
+        let stale = live.filter(|&&index| self.is_stale(self.node(index), now, stale_after_ms));
+        self.stale = stale.count();
     }
 
     /// Takes in a new node, dead as yet.
@@ -268,6 +286,7 @@ impl Cluster {
             rack: Arc::clone(&node.rack),
             stats,
             admin: node.admin,
+            upgrade_domain: node.upgrade_domain.clone(),
             alive: node.alive,
             stale: self.is_stale(node, now, stale_after_ms),
         }
@@ -291,6 +310,25 @@ impl Cluster {
         let after = Load::of(node);
         self.load.xceivers = self.load.xceivers - before.xceivers + after.xceivers;
         self.load.nodes = self.load.nodes - before.nodes + after.nodes;
+    }
+
+    /// Recomputes the sums and indexes over nodes.
+    #[cfg(test)]
+    pub(crate) fn audit(&self) {
+        let (mut xceivers, mut nodes, mut live) = (0, 0, 0);
+        for (index, node) in self.iter() {
+            let load = Load::of(node);
+            xceivers += load.xceivers;
+            nodes += load.nodes;
+            live += usize::from(node.alive);
+            assert_eq!(self.on_rack(&node.rack).contains(&index), node.alive, "{}", node.rack);
+            assert_eq!(self.live.contains(&index), node.alive);
+        }
+        assert_eq!(
+            (self.load.xceivers, self.load.nodes, self.live.len()),
+            (xceivers, nodes, live)
+        );
+        assert_eq!(self.racks.values().map(Vec::len).sum::<usize>(), live);
     }
 
     fn unlist_address(&mut self, index: NodeIndex) {

@@ -13,6 +13,8 @@ pub enum DatanodeCommand {
     Transfer(Vec<TransferTask>),
     /// Delete replicas (DNA_INVALIDATE).
     Invalidate(Vec<Block>),
+    /// Use at most this many bytes a second for balancing.
+    BalancerBandwidth(u64),
 }
 
 /// One block to copy and where to.
@@ -32,4 +34,6 @@ pub enum BlockEvent {
     MinReplicationReached(BlockId),
     /// Safe mode ended by itself: the shell scans all blocks through [`crate::BlockMap::examine`].
     SafeModeLeft,
+    /// There are two racks for the first time, or a node changed its rack: the shell scans all blocks likewise.
+    RacksChanged,
 }

@@ -29,16 +29,17 @@ mod safemode;
 mod settings;
 mod source;
 mod stats;
+pub mod topology;
 
 pub use classify::{CorruptReason, ReportedReplica, Verdict, classify};
 pub use command::{BlockEvent, DatanodeCommand, TransferTask};
 pub use map::{
-    BlockMap, FullReport, Heartbeat, HeartbeatReply, Increment, IncrementKind, Registration, RegistrationError,
-    ReplicaCounts, ReportError, ReportProgress, StorageIncrements, WorkDone,
+    AdminChange, AdminWish, BlockMap, FullReport, Heartbeat, HeartbeatReply, Increment, IncrementKind, Registration,
+    RegistrationError, ReplicaCounts, ReportError, ReportProgress, ReportRpc, Standing, StorageIncrements, WorkDone,
 };
 pub use node::{
-    AdminState, DEFAULT_RACK, DatanodeId, DatanodeInfo, DatanodeReport, NodeStats, StorageDescription, StorageReport,
-    StorageState,
+    AdminState, DEFAULT_RACK, DatanodeId, DatanodeInfo, DatanodeReport, LeavingProgress, NodeStats, SlowPeer,
+    StorageDescription, StorageReport, StorageState, VolumeFailures,
 };
 pub use placement::{PlacementError, PlacementRequest, Target};
 pub use reader::{Located, ReplicaLocation};

@@ -8,7 +8,7 @@ use crate::invalidate::Invalidations;
 use crate::paged::PagedList;
 use core::net::IpAddr;
 use hadron_types::{DatanodeUuid, StorageId, StorageType, TimeMs};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The rack of every host for which no mapping says otherwise.
@@ -99,6 +99,8 @@ pub struct DatanodeInfo {
     pub stats: NodeStats,
     /// Administrative state.
     pub admin: AdminState,
+    /// Its upgrade domain, if the hosts file gives one.
+    pub upgrade_domain: Option<Arc<str>>,
     /// Whether it counts as alive.
     pub alive: bool,
     /// Whether it has been silent for the stale interval.
@@ -114,6 +116,57 @@ pub struct DatanodeReport {
     pub software_version: Arc<str>,
     /// Its storages.
     pub storages: Vec<StorageReport>,
+    /// How far its leaving is, while it is watched.
+    pub leaving: Option<LeavingProgress>,
+    /// Its failed volumes, if it told of any.
+    pub volume_failures: Option<Arc<VolumeFailures>>,
+    /// Nodes it finds slow.
+    pub slow_peers: Vec<SlowPeer>,
+}
+
+/// What keeps a node from leaving, as the last look through its blocks found it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LeavingProgress {
+    /// When its leaving began.
+    pub started: TimeMs,
+    /// Blocks with too few replicas elsewhere.
+    pub under_replicated: u64,
+    /// Of these, blocks with no replica on a node in service.
+    pub out_of_service_only: u64,
+    /// Of these, blocks of files open for writing.
+    pub in_open_files: u64,
+    /// The files those belong to.
+    pub open_files: u64,
+}
+
+/// What a DataNode tells of its failed volumes (`VolumeFailureSummaryProto`).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VolumeFailures {
+    /// Directories that failed, at most [`VolumeFailures::MAX_LOCATIONS`].
+    pub locations: Vec<String>,
+    /// When the last one did, ms since 1970.
+    pub last_failure: u64,
+    /// Estimate of the capacity lost, bytes.
+    pub capacity_lost: u64,
+}
+
+impl VolumeFailures {
+    /// Most directories kept of one node.
+    pub const MAX_LOCATIONS: usize = 256;
+}
+
+/// A node that another one finds slow (`SlowPeerReportProto`).
+#[derive(Clone, PartialEq, Debug)]
+pub struct SlowPeer {
+    /// Which, as the reporter names it: `host:port`.
+    pub name: Box<str>,
+    /// Its aggregate latency in ms.
+    pub latency_ms: f64,
+}
+
+impl SlowPeer {
+    /// Most slow peers kept of one reporter (Hadoop keeps the five slowest for its page).
+    pub const MAX_KEPT: usize = 64;
 }
 
 /// State of a storage (`DatanodeStorageProto`, and our own mark for failed ones).
@@ -189,6 +242,21 @@ pub(crate) struct Datanode {
     pub(crate) software_version: Arc<str>,
     pub(crate) stats: NodeStats,
     pub(crate) admin: AdminState,
+    /// End of the maintenance it is in or enters.
+    pub(crate) maintenance_until: TimeMs,
+    /// How far its leaving is, while it is watched.
+    pub(crate) leaving: Option<LeavingProgress>,
+    /// Whether it left the include list: its next heartbeat is its last.
+    pub(crate) disallowed: bool,
+    pub(crate) upgrade_domain: Option<Arc<str>>,
+    pub(crate) volume_failures: Option<Arc<VolumeFailures>>,
+    pub(crate) slow_peers: Vec<SlowPeer>,
+    /// The full report that comes in several calls.
+    pub(crate) split_report: Option<SplitReport>,
+    /// Bandwidth for balancing, bytes/s, to be told with the next heartbeat.
+    pub(crate) bandwidth: Option<u64>,
+    /// Deletions it may still be ordered before its next turn.
+    pub(crate) deletions_allowed: usize,
     pub(crate) alive: bool,
     pub(crate) storages: Vec<StorageIndex>,
     /// Replicas to delete, sent a bounded number per heartbeat.
@@ -198,31 +266,47 @@ pub(crate) struct Datanode {
     pub(crate) scheduled: Scheduled,
 }
 
-/// Blocks promised to a node and not yet reported; forgotten after two intervals, should they never come.
+/// What has come of a full report in several calls.
+#[derive(Debug, Default)]
+pub(crate) struct SplitReport {
+    /// Its number, given by the DataNode.
+    pub(crate) id: i64,
+    /// Calls that came, by number; at most [`crate::cluster::MAX_STORAGES_PER_NODE`].
+    pub(crate) came: BTreeSet<u32>,
+    /// Storages they named.
+    pub(crate) named: Vec<StorageId>,
+}
+
+/// Blocks promised to a node and not yet reported, by medium; forgotten after two intervals, should they never come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Scheduled {
-    current: u32,
-    previous: u32,
+    current: [u32; KINDS],
+    previous: [u32; KINDS],
     rolled: TimeMs,
 }
+
+/// Wire numbers of media run from 1; 0 is not used.
+const KINDS: usize = StorageType::Nvdimm as usize + 1;
 
 impl Scheduled {
     /// Hadoop's `BLOCKS_SCHEDULED_ROLL_INTERVAL`.
     const INTERVAL_MS: u64 = 600_000;
 
-    pub(crate) fn count(&self) -> u64 {
-        u64::from(self.current) + u64::from(self.previous)
+    pub(crate) fn count(&self, kind: StorageType) -> u64 {
+        u64::from(self.current[kind as usize]) + u64::from(self.previous[kind as usize])
     }
-    pub(crate) fn add(&mut self, now: TimeMs) {
+    pub(crate) fn add(&mut self, kind: StorageType, now: TimeMs) {
         self.roll(now);
-        self.current = self.current.saturating_add(1);
+        let current = &mut self.current[kind as usize];
+        *current = current.saturating_add(1);
     }
-    pub(crate) fn remove(&mut self, now: TimeMs) {
+    pub(crate) fn remove(&mut self, kind: StorageType, now: TimeMs) {
         self.roll(now);
-        if self.previous > 0 {
-            self.previous -= 1;
+        let (current, previous) = (&mut self.current[kind as usize], &mut self.previous[kind as usize]);
+        if *previous > 0 {
+            *previous -= 1;
         } else {
-            self.current = self.current.saturating_sub(1);
+            *current = current.saturating_sub(1);
         }
     }
     fn roll(&mut self, now: TimeMs) {

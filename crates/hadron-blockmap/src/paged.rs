@@ -64,6 +64,14 @@ impl<T: Copy + Default> PagedList<T> {
         }
         Some(value)
     }
+    /// Copies all elements to the end of `list`, a page at a time.
+    pub(crate) fn append_to(&self, list: &mut Vec<T>) {
+        list.reserve(self.len);
+        for (number, page) in self.pages.iter().enumerate() {
+            let used = self.len.saturating_sub(number * PAGE_LEN).min(PAGE_LEN);
+            list.extend_from_slice(&page[..used]);
+        }
+    }
     /// Heap bytes held.
     pub(crate) fn allocated_bytes(&self) -> usize {
         self.pages.len() * PAGE_LEN * size_of::<T>() + self.pages.capacity() * size_of::<Box<[T]>>()
@@ -81,6 +89,9 @@ mod tests {
             assert_eq!(list.push(n) as u32, n);
         }
         assert_eq!((list.len(), list.get(4321), list.pages.len()), (5000, 4321, 5));
+        let mut copy = Vec::new();
+        list.append_to(&mut copy);
+        assert_eq!(copy, (0..5000).collect::<Vec<u32>>());
         while list.len() > 10 {
             list.pop();
         }

@@ -1,29 +1,41 @@
 //! Where replicas go: the default, rack-aware policy (Hadoop's `BlockPlacementPolicyDefault`).
 //!
 //! First on the writer's node, second on another rack, third on that same rack, the rest anywhere, with a limit per
-//! rack. A node refused once is not tried again within one attempt. If an attempt finds too few, the wishes of not
-//! writing locally and of avoiding stale nodes are given up.
+//! rack, each on a medium the storage policy asks for. A node refused once is not tried again within one attempt. If
+//! an attempt finds too few, the next takes stale nodes too, the next the policy's fallbacks; the wish of not writing
+//! locally goes first of all. What an attempt has chosen stays chosen.
 
 use crate::cluster::Cluster;
-use crate::node::{AdminState, DatanodeInfo, NodeIndex, StorageIndex};
+use crate::node::{AdminState, DatanodeInfo, NodeIndex, StorageIndex, StorageState};
 use crate::settings::Settings;
+use crate::topology;
 use core::net::IpAddr;
-use hadron_types::{DatanodeUuid, HadoopError, StorageId, StorageType, TimeMs};
+use hadron_types::{DatanodeUuid, HadoopError, StorageId, StoragePolicy, StorageType, TimeMs};
 use hashbrown::HashSet;
+use std::sync::Arc;
 
 /// What is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct PlacementRequest {
     /// Address of the writer; a DataNode with the same address gets the first replica.
     pub writer: Option<IpAddr>,
+    /// The DataNode that copies an old block (re-replication); else `writer` decides.
+    pub writer_node: Option<DatanodeUuid>,
+    /// The rack of a writer that is no DataNode.
+    pub writer_rack: Option<Arc<str>>,
     /// How many new targets, at least 1.
     pub count: usize,
     /// Bytes one replica may grow to: the file's block size.
     pub block_size: u64,
     /// Nodes that must not be chosen.
     pub excluded: Vec<DatanodeUuid>,
-    /// Nodes that hold the block already (re-replication, pipeline repair); not chosen, but they shape the racks.
+    /// Nodes that hold the block already and will go on doing so (re-replication, pipeline repair); not chosen, but
+    /// they shape the racks.
     pub existing: Vec<DatanodeUuid>,
+    /// The media of the replicas there are, for the storage policy; a missing one counts as none.
+    pub existing_kinds: Vec<StorageType>,
+    /// Number of the storage policy in force; 0 is the default one.
+    pub policy: u8,
     /// `host:port` or `ip:port` of nodes to try first.
     pub favored: Vec<String>,
     /// `AddBlockFlag.NO_LOCAL_WRITE`: not on the writer's own node, if others do.
@@ -95,44 +107,20 @@ pub(crate) struct Chosen {
 
 /// Chooses up to `request.count` targets.
 pub(crate) fn choose(request: &PlacementRequest, around: &Surroundings<'_>, rng: &mut dyn FnMut() -> u64) -> Chosen {
-    let avoid_stale = around.avoids_stale();
-    let attempts = [
-        (request.no_local_write, avoid_stale),
-        (false, avoid_stale),
-        (request.no_local_write, false),
-        (false, false),
-    ];
-    let mut best: Option<Chosen> = None;
-    for (n, attempt) in attempts.iter().enumerate() {
-        if attempts[..n].contains(attempt) {
-            continue;
-        }
-        let chosen = Chooser::new(request, around, *attempt, rng).run();
+    if request.no_local_write {
+        let chosen = Chooser::new(request, around, true, rng).run();
         if chosen.targets.len() >= request.count {
             return chosen;
         }
-        if best
-            .as_ref()
-            .is_none_or(|best| chosen.targets.len() > best.targets.len())
-        {
-            best = Some(chosen);
-        }
     }
-    best.unwrap_or(Chosen {
-        targets: Vec::new(),
-        excluded: 0,
-    })
+    Chooser::new(request, around, false, rng).run()
 }
 
 impl Surroundings<'_> {
-    /// Stale nodes are avoided if asked for, unless too many are stale.
+    /// Stale nodes are avoided if asked for, unless too many were stale when they were last counted.
     fn avoids_stale(&self) -> bool {
-        if !self.settings.avoid_write_stale {
-            return false;
-        }
-        let live = self.cluster.live();
-        let stale = live.iter().filter(|&&index| self.is_stale(index)).count();
-        stale as f64 <= self.settings.write_stale_ratio * live.len() as f64
+        let live = self.cluster.live_count() as f64;
+        self.settings.avoid_write_stale && self.cluster.stale_count() as f64 <= self.settings.write_stale_ratio * live
     }
     fn is_stale(&self, index: NodeIndex) -> bool {
         let node = self.cluster.node(index);
@@ -159,6 +147,8 @@ struct Chooser<'a> {
     max_per_rack: usize,
     wanted: usize,
     refused: HashSet<NodeIndex>,
+    /// Media still to be used, in Hadoop's order.
+    kinds: Vec<StorageType>,
     /// Holders there are, then those chosen.
     holders: Vec<NodeIndex>,
     targets: Vec<(NodeIndex, StorageIndex)>,
@@ -168,16 +158,17 @@ impl<'a> Chooser<'a> {
     fn new(
         request: &'a PlacementRequest,
         around: &'a Surroundings<'a>,
-        (avoid_local, avoid_stale): (bool, bool),
+        avoid_local: bool,
         rng: &'a mut dyn FnMut() -> u64,
     ) -> Self {
         let cluster = around.cluster;
         let holders: Vec<NodeIndex> = request.existing.iter().filter_map(|uuid| cluster.find(uuid)).collect();
         let mut refused: HashSet<NodeIndex> = request.excluded.iter().filter_map(|uuid| cluster.find(uuid)).collect();
         refused.extend(&holders);
+        let known = request.writer_node.as_ref().and_then(|uuid| cluster.find_alive(uuid));
         let writer = match request.ignore_client_locality {
             true => None,
-            false => pick_live(cluster, request.writer, rng),
+            false => known.or_else(|| pick_live(cluster, request.writer, rng)),
         };
         if avoid_local {
             refused.extend(writer);
@@ -190,36 +181,77 @@ impl<'a> Chooser<'a> {
             around,
             rng,
             writer,
-            avoid_stale,
+            avoid_stale: around.avoids_stale(),
             max_load: around.settings.consider_load_factor * cluster.average_load(),
             max_per_rack,
             wanted,
             refused,
+            kinds: Vec::new(),
             holders,
             targets: Vec::new(),
         }
     }
 
     fn run(mut self) -> Chosen {
+        let policy = StoragePolicy::in_effect(self.request.policy);
+        let (mut unavailable, untouched) = (Kinds::default(), self.refused.clone());
+        let mut excluded = None;
+        self.set_kinds(policy, unavailable);
         self.take_favored();
-        while self.targets.len() < self.wanted && self.take_next() {}
-        let excluded = match self.request.excluded.is_empty() {
-            true => 0,
-            false => {
-                self.refused.len()
-                    + self
-                        .request
-                        .excluded
-                        .iter()
-                        .filter(|id| self.cluster.find(id).is_none())
-                        .count()
+        while self.targets.len() < self.wanted {
+            self.set_kinds(policy, unavailable);
+            while self.targets.len() < self.wanted && !self.kinds.is_empty() && self.take_next() {}
+            excluded.get_or_insert_with(|| self.count_excluded());
+            if self.targets.len() == self.wanted {
+                break;
             }
-        };
+            // With no medium left to ask for, a round without the wish to avoid stale nodes can find none either.
+            let relaxed = std::mem::take(&mut self.avoid_stale) && !self.kinds.is_empty();
+            let mut fall_back = false;
+            if !relaxed {
+                for &kind in &self.kinds {
+                    fall_back |= unavailable.insert(kind);
+                }
+            }
+            if !relaxed && !fall_back {
+                break;
+            }
+            self.refused.clone_from(&untouched);
+            self.refused.extend(self.targets.iter().map(|&(node, _)| node));
+        }
         self.order_as_pipeline();
         Chosen {
             targets: self.targets,
-            excluded,
+            excluded: excluded.unwrap_or(0),
         }
+    }
+
+    /// Works out the media still to be used, given those chosen so far.
+    fn set_kinds(&mut self, policy: &StoragePolicy, unavailable: Kinds) {
+        let chosen = self.targets.iter().map(|&(_, storage)| self.kind(storage));
+        let mut held = self.request.existing_kinds.clone();
+        held.extend(chosen);
+        let total = u16::try_from(self.request.existing.len() + self.wanted).unwrap_or(u16::MAX);
+        let is_new = self.request.existing.is_empty() && self.request.writer_node.is_none();
+        self.kinds = policy.choose_more(total, &held, |kind| unavailable.contains(kind), is_new);
+        self.kinds.sort_by_key(|kind| rank(*kind));
+    }
+
+    fn kind(&self, storage: StorageIndex) -> StorageType {
+        self.cluster.storage(storage).report.storage.kind
+    }
+
+    /// Nodes excluded or refused so far, if the caller excluded any.
+    fn count_excluded(&self) -> usize {
+        if self.request.excluded.is_empty() {
+            return 0;
+        }
+        let unknown = self
+            .request
+            .excluded
+            .iter()
+            .filter(|id| self.cluster.find(id).is_none());
+        self.refused.len() + unknown.count()
     }
 
     fn take_favored(&mut self) {
@@ -249,11 +281,14 @@ impl<'a> Chooser<'a> {
     }
 
     fn take_local(&mut self) -> bool {
-        let Some(writer) = self.writer else {
-            return self.take_random(Scope::Anywhere);
-        };
-        let local = self.around.settings.prefer_local_node && self.try_take(writer);
-        local || self.take_near(&self.cluster.node(writer).rack)
+        match (self.writer, &self.request.writer_rack) {
+            (Some(writer), _) => {
+                let local = self.around.settings.prefer_local_node && self.try_take(writer);
+                local || self.take_near(&self.cluster.node(writer).rack)
+            }
+            (None, Some(rack)) if !self.request.ignore_client_locality => self.take_near(rack),
+            _ => self.take_random(Scope::Anywhere),
+        }
     }
     fn take_near(&mut self, rack: &str) -> bool {
         self.take_random(Scope::On(rack)) || self.take_random(Scope::Anywhere)
@@ -326,30 +361,36 @@ impl<'a> Chooser<'a> {
             && on_rack < self.max_per_rack
     }
 
-    /// A storage with room for the block, on a node with room for it and all blocks promised before.
+    /// A storage of a wanted medium with room for the block, on a node whose storages of that medium have room for it
+    /// and all blocks promised before. The medium is then no longer wanted.
     fn choose_storage(&mut self, index: NodeIndex) -> Option<StorageIndex> {
         let node = self.cluster.node(index);
         let required = self.request.block_size.saturating_mul(MIN_BLOCKS_FOR_WRITE);
         let remaining = |storage: StorageIndex| self.cluster.storage(storage).report.remaining;
-        let suits = |storage: &StorageIndex| {
-            let kind = self.cluster.storage(*storage).report.storage.kind;
-            let lasting = !matches!(kind, StorageType::RamDisk | StorageType::Provided);
-            lasting && self.cluster.is_usable(*storage) && remaining(*storage) >= required
-        };
-        let mut roomy: Vec<StorageIndex> = node.storages.iter().copied().filter(suits).collect();
-        let total = roomy
-            .iter()
-            .fold(0u64, |sum, &storage| sum.saturating_add(remaining(storage)));
-        let promised = self.request.block_size.saturating_mul(node.scheduled.count());
-        if required > total.saturating_sub(promised) {
-            return None;
+        let mut tried = Kinds::default();
+        for position in 0..self.kinds.len() {
+            let kind = self.kinds[position];
+            if !tried.insert(kind) {
+                continue;
+            }
+            let suits = |&storage: &StorageIndex| {
+                let known = self.cluster.storage(storage);
+                let is_whole = known.report.storage.state == StorageState::Normal && !known.draining;
+                is_whole && known.report.storage.kind == kind && remaining(storage) >= required
+            };
+            let roomy: Vec<StorageIndex> = node.storages.iter().copied().filter(suits).collect();
+            let room = roomy
+                .iter()
+                .fold(0u64, |sum, &storage| sum.saturating_add(remaining(storage)));
+            let promised = self.request.block_size.saturating_mul(node.scheduled.count(kind));
+            if roomy.is_empty() || required > room.saturating_sub(promised) {
+                continue;
+            }
+            self.kinds.remove(position);
+            let picked = (self.rng)() % roomy.len() as u64;
+            return roomy.get(picked as usize).copied();
         }
-        let is_disk = |storage: &StorageIndex| self.cluster.storage(*storage).report.storage.kind == StorageType::Disk;
-        if roomy.iter().any(is_disk) {
-            roomy.retain(is_disk);
-        }
-        let picked = (self.rng)() % (roomy.len() as u64).max(1);
-        roomy.get(picked as usize).copied()
+        None
     }
 
     /// Each next node is the nearest to the one before, beginning at the writer.
@@ -367,12 +408,39 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    fn distance(&self, a: NodeIndex, b: NodeIndex) -> u8 {
-        match (self.cluster.node(a), self.cluster.node(b)) {
-            _ if a == b => 0,
-            (a, b) if a.rack == b.rack => 2,
-            _ => 4,
+    fn distance(&self, a: NodeIndex, b: NodeIndex) -> u32 {
+        match a == b {
+            true => 0,
+            false => topology::distance(&self.cluster.node(a).rack, &self.cluster.node(b).rack),
         }
+    }
+}
+
+/// A set of media.
+#[derive(Clone, Copy, Default)]
+struct Kinds(u8);
+
+impl Kinds {
+    fn contains(self, kind: StorageType) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+    /// Returns whether it was new.
+    fn insert(&mut self, kind: StorageType) -> bool {
+        let before = self.0;
+        self.0 |= 1 << kind as u8;
+        self.0 != before
+    }
+}
+
+/// The order in which Hadoop tries media (`StorageType`'s own).
+fn rank(kind: StorageType) -> u8 {
+    match kind {
+        StorageType::RamDisk => 0,
+        StorageType::Ssd => 1,
+        StorageType::Disk => 2,
+        StorageType::Archive => 3,
+        StorageType::Provided => 4,
+        StorageType::Nvdimm => 5,
     }
 }
 

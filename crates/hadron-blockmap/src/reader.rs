@@ -1,6 +1,7 @@
 //! Locations of a block as a reader gets them.
 
 use crate::node::{AdminState, DatanodeInfo};
+use crate::topology;
 use core::net::IpAddr;
 use hadron_types::{StorageId, StorageType};
 
@@ -24,8 +25,8 @@ pub struct Located {
     pub corrupt: bool,
 }
 
-/// Sorts locations: on the reader's own host, on its rack, elsewhere; nodes that are leaving, in maintenance or
-/// (with `avoid_stale`) stale come last. Equals are shuffled.
+/// Sorts locations: on the reader's own host, on its rack, then by steps up and down the tree of racks; nodes that are
+/// leaving, in maintenance or (with `avoid_stale`) stale come last. Equals are shuffled.
 pub(crate) fn sort_for_reader(
     replicas: &mut [ReplicaLocation],
     reader: Option<IpAddr>,
@@ -33,16 +34,24 @@ pub(crate) fn sort_for_reader(
     avoid_stale: bool,
     rng: &mut dyn FnMut() -> u64,
 ) {
-    let distance = |node: &DatanodeInfo| match reader {
-        Some(ip) if ip == node.id.ip => 0u8,
-        Some(_) if rack == Some(&*node.rack) => 2,
-        _ => 4,
+    let distance = |node: &DatanodeInfo| match (reader, rack) {
+        (Some(ip), _) if ip == node.id.ip => 0,
+        (Some(_), Some(rack)) => topology::distance(rack, &node.rack),
+        _ => u32::MAX,
     };
-    let inactive = |node: &DatanodeInfo| match node.admin {
-        AdminState::Normal | AdminState::DecommissionInProgress | AdminState::EnteringMaintenance => {
-            u8::from(avoid_stale && node.stale)
-        }
-        AdminState::InMaintenance | AdminState::Decommissioned => 2,
-    };
-    replicas.sort_by_cached_key(|replica| (inactive(&replica.node), distance(&replica.node), rng()));
+    replicas.sort_by_cached_key(|replica| {
+        let node = &replica.node;
+        (reluctance(node, avoid_stale), distance(node), rng())
+    });
+}
+
+/// What to read from last: nodes in service, then those that get ready for maintenance, then silent ones, then those
+/// that are out of service.
+fn reluctance(node: &DatanodeInfo, avoid_stale: bool) -> u8 {
+    match node.admin {
+        AdminState::InMaintenance | AdminState::Decommissioned => 3,
+        _ if avoid_stale && node.stale => 2,
+        AdminState::EnteringMaintenance => 1,
+        AdminState::Normal | AdminState::DecommissionInProgress => 0,
+    }
 }

@@ -33,6 +33,18 @@ pub struct Settings {
     pub pending_timeout_ms: u64,
     /// `dfs.block.invalidate.limit`: replicas named in one INVALIDATE command.
     pub invalidate_limit: usize,
+    /// `dfs.namenode.invalidate.work.pct.per.iteration`: share of live nodes given deletions per round.
+    pub invalidate_share: f64,
+    /// `dfs.namenode.startup.delay.block.deletion.sec`, in milliseconds: no deletions before that.
+    pub deletion_delay_ms: u64,
+    /// `dfs.replication`: as many live replicas let a block's node leave, even if its file asks for more.
+    pub default_replication: u16,
+    /// `dfs.namenode.maintenance.replication.min`: live replicas a block keeps while nodes are in maintenance.
+    pub maintenance_min_replication: u16,
+    /// `dfs.namenode.decommission.blocks.per.interval`: blocks looked at per round of watching leaving nodes.
+    pub admin_blocks_per_round: usize,
+    /// `dfs.namenode.decommission.max.concurrent.tracked.nodes`; 0 is no limit.
+    pub max_watched_nodes: usize,
     /// `dfs.namenode.max.full.block.report.leases`.
     pub max_report_leases: usize,
     /// `dfs.namenode.full.block.report.lease.length.ms`.
@@ -65,6 +77,12 @@ impl Default for Settings {
             work_multiplier: 2,
             pending_timeout_ms: 300_000,
             invalidate_limit: 1_000,
+            invalidate_share: 0.32,
+            deletion_delay_ms: 0,
+            default_replication: 3,
+            maintenance_min_replication: 1,
+            admin_blocks_per_round: 500_000,
+            max_watched_nodes: 100,
             max_report_leases: 6,
             report_lease_ms: 300_000,
             safemode_threshold: 0.999,

@@ -43,6 +43,19 @@ pub struct StoredBlock {
 pub trait BlockSource {
     /// The recorded facts of `id`; `None` when no file holds it.
     fn stored(&self, id: BlockId) -> Option<StoredBlock>;
+
+    /// Number of the storage policy in force for `file`; 0 for the default one. Asked for only when targets or
+    /// surplus are chosen.
+    fn storage_policy(&self, file: InodeId) -> u8 {
+        let _ = file;
+        0
+    }
+
+    /// Whether `file` is open for writing; its last block may be judged more leniently when a node is emptied.
+    fn is_open(&self, file: InodeId) -> bool {
+        let _ = file;
+        false
+    }
 }
 
 impl<F: Fn(BlockId) -> Option<StoredBlock>> BlockSource for F {

@@ -27,6 +27,22 @@ pub struct ClusterStats {
     pub stale_nodes: usize,
     /// Live nodes in service.
     pub in_service_nodes: usize,
+    /// Live nodes being emptied.
+    pub decommissioning_nodes: usize,
+    /// Live nodes that are empty.
+    pub decommissioned_live_nodes: usize,
+    /// Dead nodes that are empty.
+    pub decommissioned_dead_nodes: usize,
+    /// Nodes that get ready for maintenance.
+    pub entering_maintenance_nodes: usize,
+    /// Live nodes in maintenance.
+    pub in_maintenance_live_nodes: usize,
+    /// Dead nodes in maintenance.
+    pub in_maintenance_dead_nodes: usize,
+    /// Transfer threads on live nodes in service.
+    pub in_service_xceivers: u64,
+    /// Estimate of the bytes lost with failed volumes.
+    pub capacity_lost: u64,
     /// Volumes that failed.
     pub failed_volumes: u64,
 }
@@ -46,6 +62,8 @@ pub struct BlockStats {
     pub missing: u64,
     /// Missing blocks whose wanted replication is 1.
     pub missing_replication_one: u64,
+    /// Blocks with enough replicas on too few racks.
+    pub badly_distributed: u64,
     /// Copies under way.
     pub pending_replication: u64,
     /// Replicas waiting to be deleted.

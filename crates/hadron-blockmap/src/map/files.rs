@@ -3,7 +3,7 @@
 use super::{BlockMap, OpenBlock};
 use crate::classify::{CorruptReason, ReportedReplica};
 use crate::command::BlockEvent;
-use crate::node::{NodeIndex, StorageIndex};
+use crate::node::{AdminState, NodeIndex, StorageIndex};
 use crate::placement::Target;
 use crate::reader::ReplicaLocation;
 use crate::source::{BlockSource, StoredBlock};
@@ -17,7 +17,7 @@ impl BlockMap {
             let Some(node) = self.cluster.find_alive(&target.node.id.uuid) else {
                 continue;
             };
-            self.cluster.node_mut(node).scheduled.add(now);
+            self.cluster.node_mut(node).scheduled.add(target.kind, now);
             expected.extend(self.storage_or_first(node, Some(&target.storage)));
         }
         self.open.entry(id).or_default().expected = expected;
@@ -56,18 +56,18 @@ impl BlockMap {
 
     /// The writer gave the final length and stamp. Finished replicas that differ are marked corrupt; may emit
     /// [`BlockEvent::MinReplicationReached`].
-    pub fn block_committed(&mut self, stored: &StoredBlock, now: TimeMs) {
+    pub fn block_committed(&mut self, stored: &StoredBlock, source: &dyn BlockSource, now: TimeMs) {
         let id = stored.block.id;
-        self.mark_outdated(stored, now);
+        self.mark_outdated(stored, source, now);
         if self.is_min_replicated(id) {
             self.emit(BlockEvent::MinReplicationReached(id));
         }
     }
 
     /// The block is complete: pipeline nodes that have not reported yet are awaited, then it is looked after.
-    pub fn block_completed(&mut self, stored: &StoredBlock, now: TimeMs) {
+    pub fn block_completed(&mut self, stored: &StoredBlock, source: &dyn BlockSource, now: TimeMs) {
         let id = stored.block.id;
-        self.mark_outdated(stored, now);
+        self.mark_outdated(stored, source, now);
         if let Some(open) = self.open.remove(&id) {
             let awaited = self.not_yet_reported(id, &open);
             if !awaited.is_empty() {
@@ -79,7 +79,7 @@ impl BlockMap {
             self.safe_mode.set_total(total + 1);
         }
         self.update_safe(id, stored);
-        self.balance(stored, None, now);
+        self.balance(stored, None, source, now);
     }
 
     /// A complete block is written to again (append, recovery): its replicas are the pipeline.
@@ -123,7 +123,7 @@ impl BlockMap {
                     generation_stamp: GenerationStamp(block.generation_stamp.0.saturating_sub(1)),
                     ..*block
                 };
-                self.mark_corrupt(storage, reason, &replica, &stored, now);
+                self.mark_corrupt(storage, reason, &replica, &stored, source, now);
             }
         }
     }
@@ -136,8 +136,8 @@ impl BlockMap {
     }
 
     /// The wanted number of replicas changed.
-    pub fn replication_changed(&mut self, stored: &StoredBlock, now: TimeMs) {
-        self.balance(stored, None, now);
+    pub fn replication_changed(&mut self, stored: &StoredBlock, source: &dyn BlockSource, now: TimeMs) {
+        self.balance(stored, None, source, now);
     }
 
     /// Corrects the number of complete blocks safe mode waits for (deletions during start-up).
@@ -165,7 +165,7 @@ impl BlockMap {
     }
 
     /// Replicas reported finished with another stamp or length than the final one are bad.
-    fn mark_outdated(&mut self, stored: &StoredBlock, now: TimeMs) {
+    fn mark_outdated(&mut self, stored: &StoredBlock, source: &dyn BlockSource, now: TimeMs) {
         let id = stored.block.id;
         let Some(open) = self.open.get(&id) else {
             return;
@@ -181,7 +181,7 @@ impl BlockMap {
                 true => CorruptReason::SizeMismatch,
                 false => CorruptReason::GenerationStampMismatch,
             };
-            self.mark_corrupt(storage, reason, &replica.block, stored, now);
+            self.mark_corrupt(storage, reason, &replica.block, stored, source, now);
         }
     }
 
@@ -193,8 +193,14 @@ impl BlockMap {
             .collect();
         let nodes = open.expected.iter().map(|&storage| self.node_of(storage));
         nodes
-            .filter(|node| self.cluster.node(*node).alive && !known.contains(node))
+            .filter(|node| self.serves(*node) && !known.contains(node))
             .collect()
+    }
+
+    /// Whether a replica on the node will count as live.
+    fn serves(&self, node: NodeIndex) -> bool {
+        let node = self.cluster.node(node);
+        node.alive && node.admin == AdminState::Normal
     }
 
     fn storage_or_first(&self, node: NodeIndex, id: Option<&StorageId>) -> Option<StorageIndex> {

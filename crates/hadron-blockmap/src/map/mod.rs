@@ -1,9 +1,10 @@
 //! The block map itself: one owner of all soft block state, split by what it reacts to.
 //!
-//! `nodes`: registration, heartbeats, death. `reports`: full, incremental and bad-block reports. `files`: what the
+//! `admin`: nodes that leave and come back. `nodes`: registration, heartbeats, death. `reports`: full, incremental and bad-block reports. `files`: what the
 //! namespace tells. `redundancy`: what is missing, surplus or corrupt. `work`: copies under way. `locate`: answers
 //! for readers and operators. Target choice and node bookkeeping are modules of their own beside this one.
 
+mod admin;
 mod files;
 mod locate;
 mod nodes;
@@ -11,9 +12,10 @@ mod redundancy;
 mod reports;
 mod work;
 
+pub use admin::{AdminChange, AdminWish, Standing};
 pub use nodes::{Heartbeat, HeartbeatReply, Registration, RegistrationError};
 pub use redundancy::ReplicaCounts;
-pub use reports::{FullReport, Increment, IncrementKind, ReportError, ReportProgress, StorageIncrements};
+pub use reports::{FullReport, Increment, IncrementKind, ReportError, ReportProgress, ReportRpc, StorageIncrements};
 pub use work::WorkDone;
 
 use crate::classify::{CorruptReason, ReportedReplica};
@@ -26,9 +28,11 @@ use crate::pending::PendingCopies;
 use crate::replicas::ReplicaMap;
 use crate::safemode::{SafeMode, SafeModeReason};
 use crate::settings::Settings;
+use core::net::IpAddr;
 use hadron_types::{Block, BlockId, TimeMs};
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// Most events kept for a shell that does not fetch them; older ones are dropped (waiters also poll).
 const MAX_EVENTS: usize = 1 << 16;
@@ -49,6 +53,11 @@ pub struct BlockMap {
     /// Storages of dead nodes, forgotten in slices.
     draining: VecDeque<StorageIndex>,
     leases: ReportLeases,
+    leaving: admin::LeavingNodes,
+    /// When start-up began.
+    started: TimeMs,
+    /// Racks of hosts that read and write without being DataNodes.
+    client_racks: HashMap<IpAddr, Arc<str>>,
     safe_mode: SafeMode,
     /// Complete blocks with minimum replication; kept only while safe mode starts up.
     safe_blocks: u64,
@@ -96,6 +105,9 @@ impl BlockMap {
             postponed: BTreeSet::new(),
             draining: VecDeque::new(),
             leases: ReportLeases::new(settings.max_report_leases, settings.report_lease_ms),
+            leaving: admin::LeavingNodes::default(),
+            started: TimeMs(0),
+            client_racks: HashMap::new(),
             safe_mode: SafeMode::new(
                 settings.safemode_threshold,
                 settings.safemode_min_datanodes,
@@ -120,6 +132,7 @@ impl BlockMap {
     /// Until it ends nothing is copied or deleted. When it ends, at once if nothing is to wait for,
     /// [`BlockEvent::SafeModeLeft`] asks the shell to call [`BlockMap::examine`] for every block, in slices.
     pub fn start_up(&mut self, total: u64, now: TimeMs) {
+        self.started = now;
         self.safe_mode.start(total, now);
         if !self.safe_mode.is_starting() {
             self.emit(BlockEvent::SafeModeLeft);

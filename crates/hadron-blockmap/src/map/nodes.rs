@@ -2,14 +2,15 @@
 
 use super::BlockMap;
 use crate::cluster::MAX_DATANODES;
-use crate::command::{DatanodeCommand, TransferTask};
+use crate::command::{BlockEvent, DatanodeCommand, TransferTask};
 use crate::invalidate::Invalidations;
 use crate::node::{
-    AdminState, DEFAULT_RACK, Datanode, DatanodeId, NodeIndex, NodeStats, Scheduled, StorageIndex, StorageReport,
-    StorageState,
+    AdminState, DEFAULT_RACK, Datanode, DatanodeId, NodeIndex, NodeStats, Scheduled, SlowPeer, StorageIndex,
+    StorageReport, StorageState, VolumeFailures,
 };
 use crate::replicas::ReplicaFlags;
 use crate::source::BlockSource;
+use crate::topology;
 use hadron_types::{Block, DatanodeUuid, StorageId, TimeMs};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,6 +32,14 @@ pub enum RegistrationError {
     /// The limit of known DataNodes is reached.
     #[error("no room for another datanode")]
     TooMany,
+    /// Its rack has more or fewer levels than those of the others.
+    #[error("rack has {depth} levels, the racks of other datanodes {others}")]
+    OddRack {
+        /// Levels of its rack.
+        depth: usize,
+        /// Levels of the others'.
+        others: usize,
+    },
 }
 
 /// What a DataNode says of itself every few seconds.
@@ -46,6 +55,10 @@ pub struct Heartbeat {
     pub xceivers: u32,
     /// Volumes that failed.
     pub failed_volumes: u32,
+    /// Which ones, if it tells.
+    pub volume_failures: Option<VolumeFailures>,
+    /// Nodes it finds slow.
+    pub slow_peers: Vec<SlowPeer>,
     /// Bytes of cache.
     pub cache_capacity: u64,
     /// Bytes of cache in use.
@@ -61,6 +74,8 @@ pub struct HeartbeatReply {
     pub commands: Vec<DatanodeCommand>,
     /// Lease for a full report, 0 for none.
     pub report_lease: u64,
+    /// The node left the include list: it now counts as dead and is to be told that it may not serve.
+    pub disallowed: bool,
 }
 
 impl BlockMap {
@@ -74,16 +89,34 @@ impl BlockMap {
         now: TimeMs,
     ) -> Result<(), RegistrationError> {
         let id = registration.id;
+        let rack: Arc<str> = Arc::from(registration.rack.as_deref().unwrap_or(DEFAULT_RACK));
+        let depth = topology::depth(&rack);
+        let others = self.cluster.rack_depth().filter(|&others| others != depth);
+        if let Some(others) = others
+            && self
+                .cluster
+                .live()
+                .iter()
+                .any(|&index| self.cluster.node(index).id.uuid != id.uuid)
+        {
+            return Err(RegistrationError::OddRack { depth, others });
+        }
         let known = self.cluster.find(&id.uuid);
         let at_address = self.cluster.find_by_address(id.ip, id.xfer_port);
         if let Some(other) = at_address.filter(|&other| Some(other) != known) {
             self.bury(other, source, now);
+            self.drain_node(other);
+            self.unwatch(other);
             self.cluster.forget(other);
         }
         if known.is_none() && self.cluster.len() >= MAX_DATANODES {
             return Err(RegistrationError::TooMany);
         }
-        let rack: Arc<str> = Arc::from(registration.rack.as_deref().unwrap_or(DEFAULT_RACK));
+        let (was_multi_rack, old_rack) = (
+            self.cluster.ever_multi_rack(),
+            known.map(|index| Arc::clone(&self.cluster.node(index).rack)),
+        );
+        let has_moved = old_rack.is_some_and(|old| old != rack);
         let software_version: Arc<str> = Arc::from(registration.software_version);
         let index = match known {
             Some(index) => {
@@ -91,6 +124,7 @@ impl BlockMap {
                     node.id = Arc::new(id);
                     node.rack = rack;
                     node.software_version = software_version;
+                    node.disallowed = false;
                 });
                 index
             }
@@ -100,6 +134,15 @@ impl BlockMap {
                 software_version,
                 stats: NodeStats::default(),
                 admin: AdminState::Normal,
+                maintenance_until: TimeMs(0),
+                leaving: None,
+                disallowed: false,
+                upgrade_domain: None,
+                volume_failures: None,
+                slow_peers: Vec::new(),
+                split_report: None,
+                bandwidth: None,
+                deletions_allowed: 0,
                 alive: false,
                 storages: Vec::new(),
                 invalidate: Invalidations::default(),
@@ -108,6 +151,9 @@ impl BlockMap {
             }),
         };
         self.revive(index, now);
+        if has_moved || was_multi_rack != self.cluster.ever_multi_rack() {
+            self.emit(BlockEvent::RacksChanged);
+        }
         Ok(())
     }
 
@@ -119,20 +165,67 @@ impl BlockMap {
         now: TimeMs,
         rng: &mut dyn FnMut() -> u64,
     ) -> HeartbeatReply {
+        if self.is_disallowed(&beat.node) {
+            self.retire(&beat.node, source, now);
+            if let Some(index) = self.cluster.find(&beat.node) {
+                self.drain_node(index);
+            }
+            return HeartbeatReply {
+                disallowed: true,
+                ..HeartbeatReply::default()
+            };
+        }
         let Some(index) = self.cluster.find_alive(&beat.node) else {
             return HeartbeatReply {
                 commands: vec![DatanodeCommand::Register],
-                report_lease: 0,
+                ..HeartbeatReply::default()
             };
         };
         self.note_storages(index, beat, source, now);
         self.note_stats(index, beat, now);
         let report_lease = match beat.wants_report_lease {
-            true => self.leases.request(index, now, rng),
+            true => self.leases.request(index, !self.has_reported(index), now, rng),
             false => 0,
         };
         let commands = self.take_commands(index, beat.xmits);
-        HeartbeatReply { commands, report_lease }
+        HeartbeatReply {
+            commands,
+            report_lease,
+            disallowed: false,
+        }
+    }
+
+    /// Takes in a lifeline: the node lives and these are its figures, but it gets no orders. Nothing from one that is
+    /// not known, dead or not allowed.
+    pub fn lifeline(&mut self, beat: &Heartbeat, source: &dyn BlockSource, now: TimeMs) {
+        if let Some(index) = self.cluster.find_alive(&beat.node)
+            && !self.cluster.node(index).disallowed
+        {
+            self.note_storages(index, beat, source, now);
+            self.note_stats(index, beat, now);
+        }
+    }
+
+    /// Has every live node told, with its next heartbeat, how many bytes a second balancing may take.
+    pub fn set_balancer_bandwidth(&mut self, bytes_per_second: u64) {
+        for index in self.cluster.live().to_vec() {
+            self.cluster.node_mut(index).bandwidth = Some(bytes_per_second);
+        }
+    }
+
+    /// Moves a node to another rack; `false` when nothing changed. The shell then scans all blocks, see
+    /// [`BlockEvent::RacksChanged`].
+    pub fn set_rack(&mut self, node: &DatanodeUuid, rack: &Arc<str>) -> bool {
+        let Some(index) = self
+            .cluster
+            .find(node)
+            .filter(|&index| self.cluster.node(index).rack != *rack)
+        else {
+            return false;
+        };
+        self.cluster.rename(index, |node| node.rack = Arc::clone(rack));
+        self.emit(BlockEvent::RacksChanged);
+        true
     }
 
     /// Declares nodes dead that have been silent for too long; returns how many. Their replicas are forgotten by
@@ -145,6 +238,7 @@ impl BlockMap {
         for &index in &dead {
             self.bury(index, source, now);
         }
+        self.cluster.count_stale(now, self.settings.stale_after_ms());
         dead.len()
     }
 
@@ -211,10 +305,15 @@ impl BlockMap {
         self.leases.remove(index);
         let node = self.cluster.node_mut(index);
         node.invalidate.clear();
+        node.deletions_allowed = 0;
+        node.bandwidth = None;
         node.scheduled = Scheduled::default();
+        node.slow_peers.clear();
+        node.split_report = None;
         let undone = std::mem::take(&mut node.transfers);
-        for storage in node.storages.clone() {
-            self.start_draining(storage);
+        // What a node in maintenance has comes back with it.
+        if !matches!(node.admin, AdminState::EnteringMaintenance | AdminState::InMaintenance) {
+            self.drain_node(index);
         }
         let mut affected: Vec<_> = self.pending.remove_node(index);
         for TransferTask { block, targets } in undone {
@@ -274,6 +373,13 @@ impl BlockMap {
         }
     }
 
+    /// Whether a node has told all its blocks since it registered.
+    pub(super) fn has_reported(&self, index: NodeIndex) -> bool {
+        let storages = &self.cluster.node(index).storages;
+        let stale = |&storage: &StorageIndex| self.cluster.storage(storage).contents_stale;
+        !storages.is_empty() && !storages.iter().any(stale)
+    }
+
     fn note_stats(&mut self, index: NodeIndex, beat: &Heartbeat, now: TimeMs) {
         let sum = |figure: fn(&StorageReport) -> u64| {
             let usable = beat
@@ -283,6 +389,13 @@ impl BlockMap {
             usable.map(figure).fold(0u64, u64::saturating_add)
         };
         self.cluster.change(index, |node| {
+            if node.volume_failures.as_deref() != beat.volume_failures.as_ref() {
+                node.volume_failures = beat.volume_failures.clone().map(Arc::new);
+            }
+            if !(node.slow_peers.is_empty() && beat.slow_peers.is_empty()) {
+                node.slow_peers.clone_from(&beat.slow_peers);
+                node.slow_peers.truncate(SlowPeer::MAX_KEPT);
+            }
             node.stats = NodeStats {
                 capacity: sum(|report| report.capacity),
                 dfs_used: sum(|report| report.dfs_used),
@@ -322,18 +435,31 @@ impl BlockMap {
         if self.safe_mode.is_on() {
             return commands;
         }
-        let limit = self.settings.invalidate_limit;
-        let streams = self.settings.max_streams.saturating_sub(xmits) as usize;
+        let (few, many) = (self.settings.max_streams, self.settings.max_streams_hard);
         let node = self.cluster.node_mut(index);
+        // A node that is emptied has nothing better to do.
+        let streams = match node.admin {
+            AdminState::DecommissionInProgress => many,
+            _ => few,
+        };
+        let streams = streams.saturating_sub(xmits) as usize;
         let count = streams.min(node.transfers.len());
         let transfers: Vec<TransferTask> = node.transfers.drain(..count).collect();
         if !transfers.is_empty() {
             commands.push(DatanodeCommand::Transfer(transfers));
         }
+        let limit = node.deletions_allowed.min(self.settings.invalidate_limit);
         let mut blocks = node.invalidate.take(limit);
+        node.deletions_allowed = match node.invalidate.len() {
+            0 => 0,
+            _ => node.deletions_allowed - blocks.len(),
+        };
         blocks.retain(|block| !self.spare_last(index, block));
         if !blocks.is_empty() {
             commands.push(DatanodeCommand::Invalidate(blocks));
+        }
+        if let Some(bandwidth) = self.cluster.node_mut(index).bandwidth.take() {
+            commands.push(DatanodeCommand::BalancerBandwidth(bandwidth));
         }
         commands
     }

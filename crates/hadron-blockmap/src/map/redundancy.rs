@@ -11,11 +11,20 @@ use crate::needed::Level;
 use crate::node::{AdminState, NodeIndex, StorageIndex, StorageState};
 use crate::replicas::{Replica, ReplicaFlags, Slot};
 use crate::source::{BlockSource, BlockState, StoredBlock};
-use hadron_types::{Block, BlockId, TimeMs};
+use hadron_types::{Block, BlockId, StoragePolicy, StorageType, TimeMs};
 
 /// A node silent for this many heartbeats is the first to lose a surplus replica (Hadoop's
 /// `dfs.namenode.tolerate.heartbeat.multiplier`).
 const TOLERATED_HEARTBEATS: u64 = 4;
+
+/// A new replica that names the one to go in exchange (balancer).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hint {
+    /// The node that received it.
+    pub(super) added: NodeIndex,
+    /// The node to lose its replica.
+    pub(super) instead: NodeIndex,
+}
 
 /// Replicas of a block by what they are good for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -26,10 +35,14 @@ pub struct ReplicaCounts {
     pub corrupt: usize,
     /// Surplus, to be deleted.
     pub excess: usize,
-    /// Usable, on nodes being or having been decommissioned.
+    /// Usable, on nodes being decommissioned.
+    pub decommissioning: usize,
+    /// Usable, on nodes that were decommissioned.
     pub decommissioned: usize,
-    /// Usable, on nodes in or entering maintenance.
-    pub maintenance: usize,
+    /// Usable, on live nodes that get ready for maintenance.
+    pub entering_maintenance: usize,
+    /// On nodes in maintenance, or that died getting ready for it: counted on, but not read from.
+    pub in_maintenance: usize,
     /// On read-only shared storages.
     pub read_only: usize,
     /// Of the live ones: on storages that have not reported in full since they appeared.
@@ -37,9 +50,17 @@ pub struct ReplicaCounts {
 }
 
 impl ReplicaCounts {
-    /// Replicas a copy can be made from.
-    pub fn sources(&self) -> usize {
-        self.live + self.decommissioned + self.maintenance + self.excess
+    /// Replicas a block may be completed with: those of nodes that leave were written all the same.
+    pub fn usable(&self) -> usize {
+        self.live + self.decommissioning + self.entering_maintenance
+    }
+    /// Replicas on nodes in maintenance or getting ready for it.
+    pub fn maintenance(&self) -> usize {
+        self.entering_maintenance + self.in_maintenance
+    }
+    /// Replicas on nodes that are leaving or have left.
+    pub fn out_of_service(&self) -> usize {
+        self.decommissioning + self.decommissioned + self.maintenance()
     }
 }
 
@@ -53,14 +74,21 @@ impl BlockMap {
 
     /// Whether `complete` may go on: enough live replicas.
     pub fn is_min_replicated(&self, id: BlockId) -> bool {
-        self.counts(id).live >= usize::from(self.settings.min_replication)
+        self.counts(id).usable() >= usize::from(self.settings.min_replication)
     }
 
     /// Looks at one block of the namespace: the shell calls it for every block when safe mode has ended.
     pub fn examine(&mut self, id: BlockId, source: &dyn BlockSource, now: TimeMs) {
         if let Some(stored) = source.stored(id) {
-            self.balance(&stored, None, now);
+            self.balance(&stored, None, source, now);
         }
+    }
+
+    /// Live replicas a block needs: those in maintenance come back, so they count as long as the minimum stays.
+    pub(super) fn expected_live(&self, stored: &StoredBlock, counts: &ReplicaCounts) -> usize {
+        let wanted = usize::from(stored.replication);
+        let minimum = usize::from(self.settings.maintenance_min_replication).min(wanted);
+        wanted.saturating_sub(counts.maintenance()).max(minimum)
     }
 
     pub(super) fn counts_at(&self, slot: Slot) -> ReplicaCounts {
@@ -78,31 +106,56 @@ impl BlockMap {
             counts.corrupt += 1;
         } else if storage.report.storage.state == StorageState::ReadOnlyShared {
             counts.read_only += 1;
-        } else if !self.cluster.is_usable(replica.storage()) {
-            // Its node is dead; the replica is about to be forgotten.
+        } else if storage.report.storage.state == StorageState::Failed || storage.draining {
+            // The replica is about to be forgotten.
+        } else if self.is_populating()
+            && is_maintenance(node.admin)
+            && (!node.alive || node.admin == AdminState::InMaintenance)
+        {
+            counts.in_maintenance += 1;
+        } else if !node.alive {
+            // As with a failed storage.
         } else if replica.flags().has(ReplicaFlags::EXCESS) {
             counts.excess += 1;
         } else {
-            match node.admin {
+            // While it starts up, the NameNode asks only what there is.
+            let admin = match self.is_populating() {
+                true => node.admin,
+                false => AdminState::Normal,
+            };
+            match admin {
+                AdminState::DecommissionInProgress => counts.decommissioning += 1,
+                AdminState::Decommissioned => counts.decommissioned += 1,
+                AdminState::EnteringMaintenance | AdminState::InMaintenance => counts.entering_maintenance += 1,
                 AdminState::Normal => {
                     counts.live += 1;
                     counts.unconfirmed += usize::from(storage.contents_stale);
                 }
-                AdminState::DecommissionInProgress | AdminState::Decommissioned => counts.decommissioned += 1,
-                AdminState::EnteringMaintenance | AdminState::InMaintenance => counts.maintenance += 1,
             }
         }
     }
 
+    /// Whether readers are sent to the replica, as far as its node's state goes.
+    pub(super) fn is_readable(&self, replica: Replica) -> bool {
+        self.cluster.node(self.node_of(replica.storage())).admin != AdminState::InMaintenance
+    }
+
     /// A replica was added or became good; `before` is the number of live ones before.
-    pub(super) fn replicas_grew(&mut self, stored: &StoredBlock, before: usize, hint: Option<NodeIndex>, now: TimeMs) {
+    pub(super) fn replicas_grew(
+        &mut self,
+        stored: &StoredBlock,
+        before: usize,
+        hint: Option<Hint>,
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) {
         let id = stored.block.id;
         self.update_safe(id, stored);
         let minimum = usize::from(self.settings.min_replication);
-        if stored.state != BlockState::Complete && before < minimum && self.counts(id).live >= minimum {
+        if stored.state != BlockState::Complete && before < minimum && self.counts(id).usable() >= minimum {
             self.emit(BlockEvent::MinReplicationReached(id));
         }
-        self.balance(stored, hint, now);
+        self.balance(stored, hint, source, now);
     }
 
     /// Removes a replica, if known, with everything noted about it, and looks at what is left.
@@ -140,7 +193,7 @@ impl BlockMap {
         match source.stored(id) {
             Some(stored) => {
                 self.update_safe(id, &stored);
-                self.balance(&stored, None, now);
+                self.balance(&stored, None, source, now);
             }
             None => self.needed.remove(id),
         }
@@ -164,7 +217,7 @@ impl BlockMap {
     }
 
     /// Puts the block in or out of the needed queues and marks surplus and deletable corrupt replicas.
-    pub(super) fn balance(&mut self, stored: &StoredBlock, hint: Option<NodeIndex>, now: TimeMs) {
+    pub(super) fn balance(&mut self, stored: &StoredBlock, hint: Option<Hint>, source: &dyn BlockSource, now: TimeMs) {
         if !self.is_populating() || stored.state != BlockState::Complete {
             return;
         }
@@ -176,23 +229,23 @@ impl BlockMap {
             self.delete_corrupt(stored);
         }
         if counts.live > wanted {
-            self.mark_surplus(stored, hint, now);
+            self.mark_surplus(stored, hint, source, now);
         } else if counts.live < wanted && counts.excess > 0 {
             self.spare_surplus(stored);
         }
         self.update_needed(stored);
     }
 
-    fn update_needed(&mut self, stored: &StoredBlock) {
+    pub(super) fn update_needed(&mut self, stored: &StoredBlock) {
         let id = stored.block.id;
         let counts = self.counts(id);
-        let wanted = usize::from(stored.replication);
+        let wanted = self.expected_live(stored, &counts);
         let awaited = self.pending.count(id);
-        let well_spread = awaited > 0 || self.is_well_spread(id, wanted);
+        let well_spread = awaited > 0 || self.is_well_spread(id, usize::from(stored.replication));
         let level = if counts.live + awaited >= wanted {
             Level::of(wanted, 0, wanted, well_spread)
         } else {
-            let leaving = counts.decommissioned + counts.maintenance + counts.excess;
+            let leaving = counts.out_of_service() + counts.excess + counts.read_only;
             Level::of(counts.live, leaving, wanted, well_spread)
         };
         self.needed.update(id, level, stored.replication);
@@ -203,7 +256,10 @@ impl BlockMap {
         if !self.cluster.ever_multi_rack() || wanted < 2 || self.cluster.rack_count() < 2 {
             return true;
         }
-        let usable = self.replicas.replicas_of(id).filter(|replica| self.is_live(*replica));
+        let usable = self
+            .replicas
+            .replicas_of(id)
+            .filter(|replica| self.holds_a_rack(*replica));
         let mut racks = usable.map(|replica| &self.cluster.node(self.node_of(replica.storage())).rack);
         let Some(first) = racks.next() else {
             return true;
@@ -211,14 +267,21 @@ impl BlockMap {
         racks.any(|rack| rack != first)
     }
 
-    fn is_live(&self, replica: Replica) -> bool {
+    /// Whether a replica counts when racks are: replicas in maintenance come back to theirs.
+    fn holds_a_rack(&self, replica: Replica) -> bool {
+        let mut counts = ReplicaCounts::default();
+        self.count_replica(replica, &mut counts);
+        counts.live + counts.maintenance() == 1
+    }
+
+    pub(super) fn is_live(&self, replica: Replica) -> bool {
         let mut counts = ReplicaCounts::default();
         self.count_replica(replica, &mut counts);
         counts.live == 1
     }
 
     /// Marks replicas as surplus and orders their deletion until just the wanted number is live.
-    fn mark_surplus(&mut self, stored: &StoredBlock, hint: Option<NodeIndex>, now: TimeMs) {
+    fn mark_surplus(&mut self, stored: &StoredBlock, hint: Option<Hint>, source: &dyn BlockSource, now: TimeMs) {
         let id = stored.block.id;
         let live = self.replicas.replicas_of(id).filter(|replica| self.is_live(*replica));
         let mut candidates: Vec<StorageIndex> = live.map(|replica| replica.storage()).collect();
@@ -231,8 +294,12 @@ impl BlockMap {
         }
         self.postponed.remove(&id);
         let mut hint = hint;
-        while candidates.len() > usize::from(stored.replication) {
-            let victim = self.choose_surplus(&candidates, hint.take(), now);
+        let policy = StoragePolicy::in_effect(source.storage_policy(stored.file));
+        let wanted = usize::from(stored.replication);
+        while candidates.len() > wanted {
+            let kinds: Vec<StorageType> = candidates.iter().map(|&storage| self.kind_of(storage)).collect();
+            let surplus = policy.choose_excess(stored.replication, &kinds);
+            let victim = self.choose_surplus(&candidates, &surplus, hint.take(), now);
             let storage = candidates.swap_remove(victim);
             self.replicas.set_flag(id, storage, ReplicaFlags::EXCESS, true);
             self.excess += 1;
@@ -261,25 +328,33 @@ impl BlockMap {
         }
     }
 
-    /// The position of the replica to give up: never one whose rack would be lost while another rack has two; the
-    /// hinted node if that allows it, else one long silent, else the one with the least room.
-    fn choose_surplus(&self, candidates: &[StorageIndex], hint: Option<NodeIndex>, now: TimeMs) -> usize {
-        let rack = |storage: StorageIndex| &self.cluster.node(self.node_of(storage)).rack;
-        let shares_rack =
-            |storage: StorageIndex| candidates.iter().filter(|&&other| rack(other) == rack(storage)).count() > 1;
-        let crowded: Vec<usize> = (0..candidates.len()).filter(|&n| shares_rack(candidates[n])).collect();
+    /// The position of the replica to give up, of a medium the policy has one too many of: one that shares its rack if
+    /// there is such; the hinted node if racks allow it, else one long silent, else the one with the least room.
+    fn choose_surplus(
+        &self,
+        candidates: &[StorageIndex],
+        kinds: &[StorageType],
+        hint: Option<Hint>,
+        now: TimeMs,
+    ) -> usize {
+        let rack = |n: usize| &self.cluster.node(self.node_of(candidates[n])).rack;
+        let all = 0..candidates.len();
+        let shares_rack = |n: usize| all.clone().filter(|&other| rack(other) == rack(n)).count() > 1;
+        let fits = |n: &usize| kinds.contains(&self.kind_of(candidates[*n]));
+        if let Some(hint) = hint {
+            let at = |node: NodeIndex| all.clone().find(|&n| self.node_of(candidates[n]) == node);
+            // Alone on its rack it may go as long as the new one brings a rack of its own.
+            let may_go = |n: usize| shares_rack(n) || at(hint.added).is_some_and(|added| !shares_rack(added));
+            if let Some(hinted) = at(hint.instead).filter(|n| fits(n) && may_go(*n)) {
+                return hinted;
+            }
+        }
+        let crowded: Vec<usize> = all.clone().filter(|n| shares_rack(*n) && fits(n)).collect();
         let choice = match crowded.is_empty() {
-            true => (0..candidates.len()).collect(),
+            true => all.filter(fits).collect(),
             false => crowded,
         };
         let node = |position: usize| self.cluster.node(self.node_of(candidates[position]));
-        if let Some(hinted) = choice
-            .iter()
-            .copied()
-            .find(|&n| Some(self.node_of(candidates[n])) == hint)
-        {
-            return hinted;
-        }
         let tolerated = TOLERATED_HEARTBEATS * self.settings.heartbeat_interval_ms;
         let silent = choice
             .iter()
@@ -290,6 +365,10 @@ impl BlockMap {
         }
         let room = |n: &usize| self.cluster.storage(candidates[*n]).report.remaining;
         choice.iter().copied().min_by_key(room).unwrap_or(0)
+    }
+
+    pub(super) fn kind_of(&self, storage: StorageIndex) -> StorageType {
+        self.cluster.storage(storage).report.storage.kind
     }
 
     /// Looks again at up to `budget` blocks whose surplus had to wait.
@@ -308,6 +387,7 @@ impl BlockMap {
         reason: CorruptReason,
         reported: &Block,
         stored: &StoredBlock,
+        from: &dyn BlockSource,
         now: TimeMs,
     ) {
         let id = stored.block.id;
@@ -327,7 +407,7 @@ impl BlockMap {
             marks.push(CorruptReplica { storage, reason, block });
         }
         self.update_safe(id, stored);
-        self.balance(stored, None, now);
+        self.balance(stored, None, from, now);
     }
 
     /// A good version of the replica was reported. Returns whether a mark went.
@@ -398,4 +478,8 @@ impl BlockMap {
             node.invalidate.insert(block);
         }
     }
+}
+
+fn is_maintenance(state: AdminState) -> bool {
+    matches!(state, AdminState::EnteringMaintenance | AdminState::InMaintenance)
 }

@@ -4,8 +4,10 @@
 //! behind at the end is gone. Anything learnt meanwhile from incremental reports counts as named.
 
 use super::BlockMap;
+use super::redundancy::Hint;
 use crate::classify::{CorruptReason, ReportedReplica, Verdict, classify};
-use crate::node::{NodeIndex, Storage, StorageDescription, StorageIndex};
+use crate::cluster::MAX_STORAGES_PER_NODE;
+use crate::node::{NodeIndex, SplitReport, Storage, StorageDescription, StorageIndex};
 use crate::replicas::ReplicaFlags;
 use crate::source::{BlockSource, StoredBlock};
 use hadron_types::{Block, BlockId, DatanodeUuid, ReplicaState, StorageId, TimeMs};
@@ -43,6 +45,26 @@ pub enum ReportProgress {
     Done,
     /// Another report of the storage began, or its node died: stop.
     Superseded,
+}
+
+/// Which call of a full report it is (`BlockReportContextProto`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReportRpc {
+    /// The report's number, the same in all its calls.
+    pub report: i64,
+    /// This call's number, from 0.
+    pub number: u32,
+    /// Calls the report comes in, at least 1.
+    pub count: u32,
+}
+
+impl ReportRpc {
+    /// A report in one call.
+    pub const ONLY: Self = Self {
+        report: 0,
+        number: 0,
+        count: 1,
+    };
 }
 
 /// What happened to a replica.
@@ -143,23 +165,45 @@ impl BlockMap {
         ReportProgress::Done
     }
 
-    /// Ends the RPC that carried full reports. `complete`: it named all storages of the node, so that others are
-    /// gone; `last`: the node's lease ends.
-    pub fn end_full_report_rpc(&mut self, node: &DatanodeUuid, named: &[StorageId], complete: bool, last: bool) {
+    /// Ends the RPC that carried full reports of the storages `named`. With the last one of a report the node's lease
+    /// ends; once all have come, storages that none of them named are gone.
+    pub fn end_full_report_rpc(&mut self, node: &DatanodeUuid, named: &[StorageId], rpc: ReportRpc) {
         let Some(index) = self.cluster.find_alive(node) else {
             return;
         };
-        if last {
+        if rpc.number.saturating_add(1) >= rpc.count {
             self.leases.remove(index);
         }
-        if !complete {
+        let Some(named) = self.all_named(index, named, rpc) else {
             return;
-        }
+        };
         for storage in self.cluster.node(index).storages.clone() {
             if !named.contains(&self.cluster.storage(storage).report.storage.id) {
                 self.start_draining(storage);
             }
         }
+    }
+
+    /// The storages a whole report named; `None` while calls of it are still to come.
+    fn all_named(&mut self, index: NodeIndex, named: &[StorageId], rpc: ReportRpc) -> Option<Vec<StorageId>> {
+        let known = &mut self.cluster.node_mut(index).split_report;
+        if rpc.count <= 1 {
+            *known = None;
+            return Some(named.to_vec());
+        }
+        let split = known.take_if(|split| split.id == rpc.report);
+        let mut split = split.unwrap_or_else(|| SplitReport {
+            id: rpc.report,
+            ..SplitReport::default()
+        });
+        if split.came.len() < MAX_STORAGES_PER_NODE && split.came.insert(rpc.number) {
+            split.named.extend_from_slice(named);
+        }
+        if split.came.len() >= rpc.count as usize {
+            return Some(split.named);
+        }
+        *known = Some(split);
+        None
     }
 
     /// Takes in an incremental report.
@@ -197,7 +241,7 @@ impl BlockMap {
         let Some(found) = known.or_else(|| self.storage_named(index, storage)) else {
             return false;
         };
-        self.mark_corrupt(found, CorruptReason::Reported, block, &stored, now);
+        self.mark_corrupt(found, CorruptReason::Reported, block, &stored, source, now);
         true
     }
 
@@ -243,13 +287,15 @@ impl BlockMap {
         };
         let received = increment.kind == IncrementKind::Received;
         if received {
-            self.cluster.node_mut(node).scheduled.remove(now);
+            let kind = self.cluster.storage(storage).report.storage.kind;
+            self.cluster.node_mut(node).scheduled.remove(kind, now);
         }
         let awaited = received && self.pending.remove_target(block.id, node);
-        let hint = increment
+        let instead = increment
             .delete_hint
             .as_ref()
             .and_then(|uuid| self.cluster.find_alive(uuid));
+        let hint = instead.map(|instead| Hint { added: node, instead });
         self.process_replica(storage, &ReportedReplica { block, state }, hint, source, now);
         if awaited {
             self.reconsider(block.id, source, now);
@@ -270,7 +316,7 @@ impl BlockMap {
         &mut self,
         storage: StorageIndex,
         reported: &ReportedReplica,
-        hint: Option<NodeIndex>,
+        hint: Option<Hint>,
         source: &dyn BlockSource,
         now: TimeMs,
     ) {
@@ -290,7 +336,7 @@ impl BlockMap {
                 }
             }
             (Verdict::Corrupt(reason), Some(stored)) => {
-                self.mark_corrupt(storage, reason, &reported.block, &stored, now);
+                self.mark_corrupt(storage, reason, &reported.block, &stored, source, now);
             }
             (Verdict::Invalidate, _) | (_, None) => {
                 self.remove_replica(id, storage, source, now);
@@ -344,25 +390,25 @@ impl BlockMap {
         &mut self,
         storage: StorageIndex,
         stored: &StoredBlock,
-        hint: Option<NodeIndex>,
+        hint: Option<Hint>,
         source: &dyn BlockSource,
         now: TimeMs,
     ) {
         let id = stored.block.id;
-        let before = self.counts(id).live;
+        let before = self.counts(id).usable();
         self.remove_from_siblings(storage, stored, source, now);
         let added = self.insert_replica(id, storage);
         let cleared = self.clear_corrupt(id, storage, |reason| reason != CorruptReason::Reported);
         if self.pending.remove_target(id, self.node_of(storage)) {
-            let node = self.node_of(storage);
-            self.cluster.node_mut(node).scheduled.remove(now);
+            let (node, kind) = (self.node_of(storage), self.cluster.storage(storage).report.storage.kind);
+            self.cluster.node_mut(node).scheduled.remove(kind, now);
         }
         let returned = self.cluster.storage(storage).contents_stale;
         if returned {
             self.unmark_lost_order(storage, stored);
         }
         if added || cleared || returned {
-            self.replicas_grew(stored, before, hint, now);
+            self.replicas_grew(stored, before, hint, source, now);
         }
     }
 
@@ -392,6 +438,8 @@ impl BlockMap {
             self.replicas.swap_positions(storage, known, last, seen);
             known.seen += 1;
         }
+        let node = known.node;
+        self.note_arrival(node, id);
         true
     }
 

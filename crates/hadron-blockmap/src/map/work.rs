@@ -3,7 +3,7 @@
 use super::BlockMap;
 use crate::command::TransferTask;
 use crate::needed::Level;
-use crate::node::{AdminState, NodeIndex};
+use crate::node::{AdminState, NodeIndex, StorageIndex};
 use crate::placement::PlacementRequest;
 use crate::replicas::ReplicaFlags;
 use crate::source::{BlockSource, BlockState, StoredBlock};
@@ -32,6 +32,7 @@ impl BlockMap {
         if self.safe_mode.is_on() {
             return WorkDone::default();
         }
+        self.allow_deletions(now, rng);
         let expired = self
             .pending
             .expire(now, self.settings.pending_timeout_ms, MAX_BLOCKS_PER_ROUND);
@@ -65,25 +66,30 @@ impl BlockMap {
         };
         let missing = self.missing(&stored);
         if missing == 0 {
-            self.balance(&stored, None, now);
+            self.balance(&stored, None, source, now);
             return false;
         }
         let Some(from) = self.choose_source(id, level, rng) else {
             return false;
         };
+        let lasting = self.lasting(id);
         let request = PlacementRequest {
-            writer: Some(self.cluster.node(from).id.ip),
+            writer_node: Some(self.cluster.node(from).id.uuid.clone()),
             count: missing,
             block_size: stored.block.len.max(1),
-            existing: self.holders(id),
+            excluded: self.holders(id),
+            existing: lasting.iter().map(|&storage| self.uuid_of(storage)).collect(),
+            existing_kinds: lasting.iter().map(|&storage| self.kind_of(storage)).collect(),
+            policy: source.storage_policy(stored.file),
             ..PlacementRequest::default()
         };
         let targets = self.choose_targets(&request, now, rng).targets;
         if targets.is_empty() {
             return false;
         }
-        for &(node, _) in &targets {
-            self.cluster.node_mut(node).scheduled.add(now);
+        for &(node, storage) in &targets {
+            let kind = self.cluster.storage(storage).report.storage.kind;
+            self.cluster.node_mut(node).scheduled.add(kind, now);
         }
         self.pending.add(id, targets.iter().map(|&(node, _)| node), now);
         let targets = targets.into_iter().map(|target| self.target(target, now)).collect();
@@ -92,38 +98,77 @@ impl BlockMap {
             .node_mut(from)
             .transfers
             .push_back(TransferTask { block, targets });
-        self.balance(&stored, None, now);
+        self.balance(&stored, None, source, now);
         true
     }
 
     /// Copies to order: up to the wanted number, or one more to reach a second rack.
     fn missing(&self, stored: &StoredBlock) -> usize {
         let id = stored.block.id;
-        let effective = self.counts(id).live + self.pending.count(id);
-        let missing = usize::from(stored.replication).saturating_sub(effective);
+        let counts = self.counts(id);
+        let effective = counts.live + self.pending.count(id);
+        let missing = self.expected_live(stored, &counts).saturating_sub(effective);
         let spread = self.is_well_spread(id, usize::from(stored.replication));
         missing.max(usize::from(!spread && self.pending.count(id) == 0))
     }
 
-    /// A node to copy from: one being emptied if there is one, else any with a stream to spare.
+    /// A node to copy from: one that is leaving if there is one, else any with a stream to spare, and one that has
+    /// left only when no other has the block. Never one in maintenance.
     fn choose_source(&self, id: BlockId, level: Level, rng: &mut dyn FnMut() -> u64) -> Option<NodeIndex> {
-        let limit = match level {
-            Level::Highest => self.settings.max_streams_hard,
-            _ => self.settings.max_streams,
-        };
-        let usable = self
-            .replicas
-            .replicas_of(id)
-            .filter(|replica| !replica.flags().has(ReplicaFlags::CORRUPT) && self.cluster.is_usable(replica.storage()));
+        let usable = self.replicas.replicas_of(id).filter(|replica| {
+            let corrupt = replica.flags().has(ReplicaFlags::CORRUPT);
+            !corrupt && self.cluster.is_usable(replica.storage()) && self.is_readable(*replica)
+        });
         let nodes = usable.map(|replica| self.node_of(replica.storage()));
-        let free = |node: &NodeIndex| self.cluster.node(*node).transfers.len() < limit as usize;
+        let leaving = |node: &NodeIndex| {
+            matches!(
+                self.cluster.node(*node).admin,
+                AdminState::DecommissionInProgress | AdminState::EnteringMaintenance
+            )
+        };
+        let free = |node: &NodeIndex| {
+            let limit = match level == Level::Highest || leaving(node) {
+                true => self.settings.max_streams_hard,
+                false => self.settings.max_streams,
+            };
+            self.cluster.node(*node).transfers.len() < limit as usize
+        };
+        let has_left = |node: &NodeIndex| self.cluster.node(*node).admin == AdminState::Decommissioned;
         let candidates: Vec<NodeIndex> = nodes.filter(free).collect();
-        let leaving = |node: &&NodeIndex| self.cluster.node(**node).admin == AdminState::DecommissionInProgress;
-        if let Some(&node) = candidates.iter().find(leaving) {
+        if let Some(&node) = candidates.iter().find(|node| leaving(node)) {
             return Some(node);
         }
-        let count = candidates.len() as u64;
-        (count > 0).then(|| candidates[(rng() % count) as usize])
+        let serving: Vec<NodeIndex> = candidates.iter().copied().filter(|node| !has_left(node)).collect();
+        let choice = if serving.is_empty() { candidates } else { serving };
+        let count = choice.len() as u64;
+        (count > 0).then(|| choice[(rng() % count) as usize])
+    }
+
+    /// Lets a share of the nodes have deletions, so that one round does not make the whole cluster delete.
+    fn allow_deletions(&mut self, now: TimeMs, rng: &mut dyn FnMut() -> u64) {
+        if now.since(self.started) < self.settings.deletion_delay_ms {
+            return;
+        }
+        let turns = (self.cluster.live_count() as f64 * self.settings.invalidate_share).ceil() as usize;
+        let idle =
+            |node: &crate::node::Datanode| node.alive && node.deletions_allowed == 0 && node.invalidate.len() > 0;
+        let nodes = self.cluster.iter();
+        let mut waiting: Vec<NodeIndex> = nodes.filter(|(_, node)| idle(node)).map(|(index, _)| index).collect();
+        for _ in 0..turns.min(waiting.len()) {
+            let picked = (rng() % waiting.len() as u64) as usize;
+            let index = waiting.swap_remove(picked);
+            self.cluster.node_mut(index).deletions_allowed = self.settings.invalidate_limit;
+        }
+    }
+
+    /// Storages of the replicas that last: usable and not about to go with their node.
+    fn lasting(&self, id: BlockId) -> Vec<StorageIndex> {
+        let lasting = self.replicas.replicas_of(id).filter(|replica| self.is_live(*replica));
+        lasting.map(|replica| replica.storage()).collect()
+    }
+
+    fn uuid_of(&self, storage: StorageIndex) -> DatanodeUuid {
+        self.cluster.node(self.node_of(storage)).id.uuid.clone()
     }
 
     /// Nodes that have a replica of any quality or are about to.

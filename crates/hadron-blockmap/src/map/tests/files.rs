@@ -27,7 +27,7 @@ fn the_pipeline_is_known_until_the_block_is_complete() {
     assert_eq!(expected(&f), 2);
     f.received(nodes[0], 1);
     let stored = f.store(1, BlockState::Complete, 3);
-    f.map.block_completed(&stored, f.now);
+    f.map.block_completed(&stored, &f.files, f.now);
     assert_eq!(expected(&f), 0);
     let stats = f.map.block_stats();
     assert_eq!(stats.pending_replication, 1, "the second pipeline node is awaited");
@@ -42,7 +42,7 @@ fn a_whole_pipeline_leaves_nothing_to_do() {
     let nodes = place_and_open(&mut f, 1);
     f.received(nodes[2], 1);
     let stored = f.store(1, BlockState::Complete, 3);
-    f.map.block_completed(&stored, f.now);
+    f.map.block_completed(&stored, &f.files, f.now);
     assert_eq!(f.map.block_stats().low_redundancy, 0);
     f.received(nodes[1], 1);
     f.received(nodes[0], 1);
@@ -59,7 +59,7 @@ fn a_whole_pipeline_leaves_nothing_to_do() {
 fn removed_blocks_are_deleted_everywhere() {
     let mut f = Fixture::with_nodes(3);
     f.complete_block(1, 3, &[1, 2]);
-    f.files.0.clear();
+    f.files.blocks.clear();
     f.map.blocks_removed(&[block(1)]);
     assert_eq!(f.map.block_stats().pending_deletion, 2);
     assert_eq!(

@@ -1,7 +1,10 @@
-//! Random histories of a small cluster against a plain model, with the invariants after every step.
+//! Random histories of a small cluster against a plain model, with the invariants after every step: nodes come, die,
+//! leave, go into maintenance, change racks and lose volumes; files have policies that want other media.
 
 use super::*;
+use crate::AdminWish;
 use crate::needed::Level;
+use crate::node::AdminState;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -20,6 +23,13 @@ enum Step {
     Report(u8),
     Replication(i64, u16),
     Bad(u8, i64),
+    Decommission(u8),
+    Maintenance(u8, u64),
+    Serve(u8),
+    Admin,
+    Fail(u8),
+    Move(u8, u8),
+    Policy(u8),
     Round,
     Drain,
 }
@@ -36,7 +46,14 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (node.clone(), id.clone()).prop_map(|(node, id)| Step::Vanish(node, id)),
         2 => node.clone().prop_map(Step::Report),
         2 => (id.clone(), wanted).prop_map(|(id, wanted)| Step::Replication(id, wanted)),
-        1 => (node, id).prop_map(|(node, id)| Step::Bad(node, id)),
+        1 => (node.clone(), id).prop_map(|(node, id)| Step::Bad(node, id)),
+        2 => node.clone().prop_map(Step::Decommission),
+        2 => (node.clone(), 1_000u64..900_000).prop_map(|(node, ms)| Step::Maintenance(node, ms)),
+        2 => node.clone().prop_map(Step::Serve),
+        2 => Just(Step::Admin),
+        1 => node.clone().prop_map(Step::Fail),
+        1 => (node, 0u8..3).prop_map(|(node, rack)| Step::Move(node, rack)),
+        1 => prop_oneof![Just(7u8), Just(5u8)].prop_map(Step::Policy),
         3 => Just(Step::Round),
         1 => Just(Step::Drain),
     ]
@@ -51,6 +68,9 @@ struct Model {
     stored: BTreeSet<i64>,
     /// What the NameNode should think each live node has.
     told: BTreeMap<u8, BTreeSet<i64>>,
+    /// What the operator wishes.
+    wishes: BTreeMap<u8, AdminWish>,
+    racks: BTreeMap<u8, u8>,
 }
 
 struct World {
@@ -80,22 +100,42 @@ impl World {
         self.f.now = self.f.now.plus(1000);
         match *step {
             Step::Join(node) => {
-                self.f.register(node, if node % 2 == 0 { "/even" } else { "/odd" });
+                let rack = *self.model.racks.entry(node).or_insert(node % 2);
+                self.f.register(node, &format!("/r{rack}"));
+                let wish = self.model.wishes.get(&node).copied().unwrap_or_default();
+                self.f.wish(node, wish);
                 self.model.alive.insert(node);
                 self.beat(node);
                 self.report(node);
+                self.look_at_all();
             }
+            Step::Decommission(node) => self.wish(node, AdminWish::Decommission),
+            Step::Maintenance(node, ms) => {
+                let until = self.f.now.plus(ms);
+                self.wish(node, AdminWish::Maintenance { until });
+            }
+            Step::Serve(node) => self.wish(node, AdminWish::InService),
+            Step::Admin => self.f.admin_round(),
+            Step::Fail(node) if self.model.alive.contains(&node) => self.fail(node),
+            Step::Move(node, rack) => {
+                self.model.racks.insert(node, rack);
+                self.f
+                    .map
+                    .set_rack(&uuid(node), &std::sync::Arc::from(format!("/r{rack}")));
+                self.look_at_all();
+            }
+            Step::Policy(policy) => self.f.files.policy = policy,
             Step::Die(node) => self.die(node),
             Step::Store(id, wanted) => {
                 // Block ids are never used twice.
                 let is_on_a_disk = self.model.disks.values().any(|disk| disk.contains(&id));
                 if !is_on_a_disk && self.model.stored.insert(id) {
                     let stored = self.f.store(id, BlockState::Complete, wanted);
-                    self.f.map.block_completed(&stored, self.f.now);
+                    self.f.map.block_completed(&stored, &self.f.files, self.f.now);
                 }
             }
             Step::Delete(id) => {
-                if self.f.files.0.remove(&BlockId(id)).is_some() {
+                if self.f.files.blocks.remove(&BlockId(id)).is_some() {
                     self.f.map.blocks_removed(&[block(id)]);
                     self.model.told.values_mut().for_each(|told| {
                         told.remove(&id);
@@ -103,10 +143,10 @@ impl World {
                 }
             }
             Step::Replication(id, wanted) => {
-                if let Some(stored) = self.f.files.0.get_mut(&BlockId(id)) {
+                if let Some(stored) = self.f.files.blocks.get_mut(&BlockId(id)) {
                     stored.replication = wanted;
                     let stored = *stored;
-                    self.f.map.replication_changed(&stored, self.f.now);
+                    self.f.map.replication_changed(&stored, &self.f.files, self.f.now);
                 }
             }
             Step::Bad(node, id) => {
@@ -125,9 +165,37 @@ impl World {
             Step::Report(node) if self.model.alive.contains(&node) => self.report(node),
             Step::Arrive(node, id) if self.model.alive.contains(&node) => self.arrive(node, id),
             Step::Vanish(node, id) if self.model.alive.contains(&node) => self.vanish(node, id),
-            Step::Beat(_) | Step::Report(_) | Step::Arrive(..) | Step::Vanish(..) => {}
+            Step::Beat(_) | Step::Report(_) | Step::Arrive(..) | Step::Vanish(..) | Step::Fail(_) => {}
         }
         self.check(step);
+    }
+
+    fn wish(&mut self, node: u8, wish: AdminWish) {
+        self.model.wishes.insert(node, wish);
+        self.f.wish(node, wish);
+        self.f.admin_round();
+    }
+
+    /// What the shell does when racks changed.
+    fn look_at_all(&mut self) {
+        if self.f.map.take_events().contains(&BlockEvent::RacksChanged) {
+            for id in 1..=BLOCKS {
+                self.f.map.examine(BlockId(id), &self.f.files, self.f.now);
+            }
+        }
+    }
+
+    /// The node's only volume fails; a new one is in its place at once.
+    fn fail(&mut self, node: u8) {
+        let mut beat = Fixture::heartbeat(node);
+        beat.storages[0].storage.state = StorageState::Failed;
+        beat.failed_volumes = 1;
+        self.f.beat_with(&beat);
+        self.model.disks.remove(&node);
+        self.model.told.remove(&node);
+        self.f.drain();
+        self.beat(node);
+        self.report(node);
     }
 
     fn told(&self, node: u8, id: i64) -> bool {
@@ -164,7 +232,13 @@ impl World {
         }
         for id in invalidated(&commands) {
             self.vanish(node, id);
-            let lost = self.f.files.0.contains_key(&BlockId(id)) && self.f.map.counts(BlockId(id)).live == 0;
+            let kept = |other: &u8| {
+                // As far as the NameNode can know: one that died in silence still counts.
+                let alive = self.f.map.cluster.find_alive(&uuid(*other)).is_some();
+                let away = self.f.admin(*other) == AdminState::InMaintenance;
+                (alive || away) && self.model.disks.get(other).is_some_and(|disk| disk.contains(&id))
+            };
+            let lost = self.f.files.blocks.contains_key(&BlockId(id)) && !(1..=NODES).any(|other| kept(&other));
             assert!(
                 self.has_bad || !lost,
                 "the last replica of {id} was ordered away from {node}"
@@ -174,7 +248,7 @@ impl World {
 
     fn arrive(&mut self, node: u8, id: i64) {
         self.model.disks.entry(node).or_default().insert(id);
-        if self.f.files.0.contains_key(&BlockId(id)) {
+        if self.f.files.blocks.contains_key(&BlockId(id)) {
             self.model.told.entry(node).or_default().insert(id);
         }
         self.f.received(node, id);
@@ -188,7 +262,7 @@ impl World {
 
     fn report(&mut self, node: u8) {
         let disk = self.model.disks.entry(node).or_default().clone();
-        let known = |id: &i64| self.f.files.0.contains_key(&BlockId(*id));
+        let known = |id: &i64| self.f.files.blocks.contains_key(&BlockId(*id));
         let told = disk.iter().copied().filter(known).collect();
         self.model.told.insert(node, told);
         let replicas: Vec<ReportedReplica> = disk.into_iter().map(finalized).collect();
@@ -199,6 +273,7 @@ impl World {
         for id in 1..=BLOCKS {
             self.check_block(id, step);
         }
+        self.f.map.audit();
         let map = &self.f.map;
         let sum: u64 = map
             .datanodes(self.f.now)
@@ -207,7 +282,7 @@ impl World {
             .sum();
         let counted: usize = map.cluster.iter().flat_map(|(_, node)| &node.storages).count();
         assert!(sum == 0 || counted > 0);
-        if self.f.files.0.is_empty() {
+        if self.f.files.blocks.is_empty() {
             assert_eq!(map.block_stats().low_redundancy, 0, "{step:?}");
         }
     }
@@ -242,9 +317,10 @@ impl World {
             return;
         };
         let counts = map.counts(BlockId(id));
-        let wanted = usize::from(stored.replication);
+        let replication = usize::from(stored.replication);
+        let wanted = map.expected_live(&stored, &counts);
         let awaited = map.pending.count(BlockId(id));
-        if counts.live + awaited >= wanted && map.is_well_spread(BlockId(id), wanted) {
+        if counts.live + awaited >= wanted && map.is_well_spread(BlockId(id), replication) {
             // A rack that appeared or went is noticed when the queue comes to the block.
             let level = map
                 .needed
@@ -258,13 +334,44 @@ impl World {
                 "{id} after {step:?}: {counts:?}, {awaited} awaited"
             );
         }
-        if counts.live > wanted {
+        if counts.live > replication {
             assert!(map.postponed.contains(&BlockId(id)), "{id} after {step:?}: {counts:?}");
         }
     }
 }
 
 impl BlockMap {
+    /// Recomputes every counter and index from the replicas themselves.
+    fn audit(&self) {
+        self.cluster.audit();
+        let (mut excess, mut corrupt) = (0, 0);
+        for (_, node) in self.cluster.iter() {
+            for &storage in &node.storages {
+                let known = self.cluster.storage(storage);
+                for position in 0..known.blocks.len() {
+                    let id = self.replicas.id(known.blocks.get(position));
+                    let replica = self.replicas.on_storage(id, storage).expect("both ways");
+                    assert_eq!(replica.position(), position);
+                    excess += u64::from(replica.flags().has(crate::replicas::ReplicaFlags::EXCESS));
+                    corrupt += usize::from(replica.flags().has(crate::replicas::ReplicaFlags::CORRUPT));
+                }
+            }
+        }
+        assert_eq!(self.excess, excess);
+        assert_eq!(self.corrupt.values().map(Vec::len).sum::<usize>(), corrupt);
+        let levels: usize = [
+            Level::Highest,
+            Level::VeryLow,
+            Level::Low,
+            Level::BadlyDistributed,
+            Level::Corrupt,
+        ]
+        .iter()
+        .map(|&level| self.needed.level_len(level))
+        .sum();
+        assert_eq!(self.needed.len(), levels);
+    }
+
     /// Whether a replica of the block waits to be forgotten.
     fn draining_has(&self, id: BlockId) -> bool {
         let mut replicas = self.replicas.replicas_of(id);
@@ -292,16 +399,18 @@ proptest! {
             world.apply(step);
         }
         for node in 1..=NODES {
+            world.apply(&Step::Serve(node));
             world.apply(&Step::Join(node));
         }
         for _ in 0..40 {
             world.apply(&Step::Drain);
+            world.apply(&Step::Admin);
             world.apply(&Step::Round);
             for node in 1..=NODES {
                 world.apply(&Step::Beat(node));
             }
         }
-        for (&id, stored) in &world.f.files.0 {
+        for (&id, stored) in &world.f.files.blocks {
             let counts = world.f.map.counts(id);
             let wanted = usize::from(stored.replication);
             prop_assert!(counts.live == 0 || counts.live == wanted, "{id}: {counts:?} of {wanted}");

@@ -1,5 +1,6 @@
 //! A small cluster for tests: nodes by number, blocks by number, a namespace that is a plain map.
 
+mod admin;
 mod files;
 mod history;
 mod nodes;
@@ -20,11 +21,23 @@ pub(super) const GIB: u64 = 1 << 30;
 
 /// The namespace of a test.
 #[derive(Default)]
-pub(super) struct Files(pub(super) BTreeMap<BlockId, StoredBlock>);
+pub(super) struct Files {
+    pub(super) blocks: BTreeMap<BlockId, StoredBlock>,
+    /// Whether all files count as open.
+    pub(super) open: bool,
+    /// The storage policy of all files.
+    pub(super) policy: u8,
+}
 
 impl BlockSource for Files {
     fn stored(&self, id: BlockId) -> Option<StoredBlock> {
-        self.0.get(&id).copied()
+        self.blocks.get(&id).copied()
+    }
+    fn storage_policy(&self, _: InodeId) -> u8 {
+        self.policy
+    }
+    fn is_open(&self, _: InodeId) -> bool {
+        self.open
     }
 }
 
@@ -52,8 +65,16 @@ pub(super) fn ip(node: u8) -> IpAddr {
 pub(super) fn storage(node: u8) -> StorageDescription {
     StorageDescription {
         id: StorageId::from(format!("DS-{node}")),
-        kind: StorageType::Disk,
+        kind: kind(node),
         state: StorageState::Normal,
+    }
+}
+/// All nodes have disks, but for some with numbers nobody uses by chance.
+pub(super) fn kind(node: u8) -> StorageType {
+    match node {
+        210..=219 => StorageType::Archive,
+        220..=229 => StorageType::Ssd,
+        _ => StorageType::Disk,
     }
 }
 pub(super) fn block(id: i64) -> Block {
@@ -122,6 +143,8 @@ impl Fixture {
             xmits: 0,
             xceivers: 1,
             failed_volumes: 0,
+            volume_failures: None,
+            slow_peers: Vec::new(),
             cache_capacity: 0,
             cache_used: 0,
             wants_report_lease: false,
@@ -130,7 +153,11 @@ impl Fixture {
     pub(super) fn beat(&mut self, node: u8) -> Vec<DatanodeCommand> {
         self.beat_with(&Self::heartbeat(node)).commands
     }
+    /// As if the redundancy monitor had given the node its turn to delete.
     pub(super) fn beat_with(&mut self, beat: &Heartbeat) -> HeartbeatReply {
+        if let Some(index) = self.map.cluster.find_alive(&beat.node) {
+            self.map.cluster.node_mut(index).deletions_allowed = usize::MAX;
+        }
         let seed = &mut self.seed;
         self.map
             .heartbeat(beat, &self.files, self.now, &mut || next_random(seed))
@@ -176,7 +203,7 @@ impl Fixture {
             file: InodeId(16386),
             block_size: 128 << 20,
         };
-        self.files.0.insert(BlockId(id), stored);
+        self.files.blocks.insert(BlockId(id), stored);
         stored
     }
     /// A complete block with replicas on the given nodes.

@@ -125,7 +125,7 @@ fn report_leases_come_with_heartbeats() {
     assert_eq!(check(&f, 1, leases[0] ^ 1), Err(ReportError::NoLease));
     assert_eq!(check(&f, 1, 0), Ok(()));
     assert_eq!(check(&f, 99, 0), Err(ReportError::UnknownNode));
-    f.map.end_full_report_rpc(&uuid(1), &[storage(1).id], true, true);
+    f.map.end_full_report_rpc(&uuid(1), &[storage(1).id], ReportRpc::ONLY);
     assert_eq!(check(&f, 1, leases[0]), Err(ReportError::NoLease), "used up");
 }
 
@@ -143,11 +143,80 @@ fn a_failed_storage_loses_its_replicas() {
 }
 
 #[test]
+fn what_a_node_tells_of_volumes_and_peers_is_kept() {
+    let mut f = Fixture::with_nodes(2);
+    let failures = crate::VolumeFailures {
+        locations: vec!["/data1".to_owned()],
+        last_failure: 7,
+        capacity_lost: 100,
+    };
+    let beat = Heartbeat {
+        failed_volumes: 1,
+        volume_failures: Some(failures.clone()),
+        slow_peers: vec![crate::SlowPeer {
+            name: "host-2:9866".into(),
+            latency_ms: 12.5,
+        }],
+        ..Fixture::heartbeat(1)
+    };
+    f.beat_with(&beat);
+    let report = &f.map.datanodes(f.now)[0];
+    assert_eq!(report.volume_failures.as_deref(), Some(&failures));
+    assert_eq!(report.slow_peers, beat.slow_peers);
+    assert_eq!(f.map.cluster_stats(f.now).capacity_lost, 100);
+    f.beat(1);
+    let report = &f.map.datanodes(f.now)[0];
+    assert_eq!(
+        (&report.volume_failures, report.slow_peers.len()),
+        (&None, 0),
+        "and forgotten"
+    );
+}
+
+#[test]
+fn a_lifeline_keeps_a_node_alive_and_brings_no_orders() {
+    let mut f = Fixture::with_nodes(2);
+    f.map.set_balancer_bandwidth(1 << 20);
+    f.now = f.now.plus(630_000);
+    f.map.lifeline(&Fixture::heartbeat(1), &f.files, f.now);
+    f.map.lifeline(&Fixture::heartbeat(9), &f.files, f.now);
+    f.now = f.now.plus(1);
+    assert_eq!(f.map.check_nodes(&f.files, f.now), 1, "node 2");
+    assert_eq!(f.beat(1), [DatanodeCommand::BalancerBandwidth(1 << 20)]);
+    assert_eq!(f.beat(1), [], "told once");
+    f.map.lifeline(&Fixture::heartbeat(2), &f.files, f.now);
+    assert_eq!(f.map.live_datanodes(), 1, "the dead must register");
+}
+
+#[test]
 fn storages_missing_from_a_whole_report_are_gone() {
     let mut f = Fixture::with_nodes(2);
     f.complete_block(1, 2, &[1, 2]);
     f.map
-        .end_full_report_rpc(&uuid(1), &[StorageId::from("DS-other")], true, true);
+        .end_full_report_rpc(&uuid(1), &[StorageId::from("DS-other")], ReportRpc::ONLY);
+    f.drain();
+    assert_eq!(f.holders(1), [2]);
+}
+
+#[test]
+fn storages_missing_from_all_calls_of_a_split_report_are_gone() {
+    let mut f = Fixture::with_nodes(2);
+    f.complete_block(1, 2, &[1, 2]);
+    let rpc = |report, number| ReportRpc {
+        report,
+        number,
+        count: 2,
+    };
+    let other = || [StorageId::from("DS-other")];
+    f.map.end_full_report_rpc(&uuid(1), &[storage(1).id], rpc(7, 0));
+    f.map.end_full_report_rpc(&uuid(1), &other(), rpc(7, 1));
+    f.drain();
+    assert_eq!(f.holders(1), [1, 2], "the first call named it");
+    f.map.end_full_report_rpc(&uuid(1), &other(), rpc(8, 1));
+    f.map.end_full_report_rpc(&uuid(1), &other(), rpc(8, 1));
+    f.drain();
+    assert_eq!(f.holders(1), [1, 2], "one call is still to come");
+    f.map.end_full_report_rpc(&uuid(1), &other(), rpc(8, 0));
     f.drain();
     assert_eq!(f.holders(1), [2]);
 }

@@ -127,6 +127,7 @@ fn busy_full_stale_and_leaving_nodes_are_passed_over() {
             for node in [2, 3] {
                 f.beat(node);
             }
+            f.map.check_nodes(&f.files, f.now);
         }),
         ("leaving", |f| {
             f.map
@@ -168,12 +169,14 @@ fn stale_nodes_are_better_than_none() {
     f.map.settings.avoid_write_stale = true;
     f.now = f.now.plus(30_001);
     f.beat(1);
+    f.map.check_nodes(&f.files, f.now);
     assert_eq!(
         f.place(&request(3, None)).expect("room").len(),
         3,
         "more than half are stale"
     );
     f.beat(2);
+    f.map.check_nodes(&f.files, f.now);
     let nodes = f.place(&request(3, None)).expect("room");
     assert_eq!(nodes.len(), 3, "second attempt ignores staleness");
 }
@@ -232,4 +235,122 @@ fn large_clusters_are_probed() {
         200,
         "the scan finds the last ones"
     );
+}
+
+/// Nodes 1 to 3 with disks, 210 to 212 with archives, 220 to 222 with SSDs, on two racks.
+fn media() -> Fixture {
+    let mut f = Fixture::new(Settings::default());
+    for node in [1, 2, 3, 210, 211, 212, 220, 221, 222] {
+        f.join(node, if node % 2 == 0 { "/even" } else { "/odd" });
+    }
+    f
+}
+
+#[test]
+fn policies_decide_the_medium() {
+    use StorageType::{Archive, Disk, Ssd};
+    let mut f = media();
+    let cases: [(u8, &[StorageType]); 6] = [
+        (0, &[Disk, Disk, Disk]),
+        (7, &[Disk, Disk, Disk]),
+        (2, &[Archive, Archive, Archive]),
+        (5, &[Disk, Archive, Archive]),
+        (10, &[Disk, Disk, Ssd]),
+        (12, &[Ssd, Ssd, Ssd]),
+    ];
+    for (policy, expected) in cases {
+        for _ in 0..20 {
+            let nodes = f
+                .place(&PlacementRequest {
+                    policy,
+                    ..request(3, None)
+                })
+                .expect("room");
+            let mut kinds: Vec<StorageType> = nodes.iter().map(|&node| kind(node)).collect();
+            kinds.sort_unstable_by_key(|kind| kind.name());
+            let mut expected = expected.to_vec();
+            expected.sort_unstable_by_key(|kind| kind.name());
+            assert_eq!(kinds, expected, "policy {policy}");
+        }
+    }
+}
+
+#[test]
+fn fallbacks_take_over_where_a_medium_is_missing() {
+    let mut f = two_racks();
+    let placed = |f: &mut Fixture, policy, existing: Vec<DatanodeUuid>| {
+        let existing_kinds = vec![StorageType::Disk; existing.len()];
+        let request = PlacementRequest {
+            policy,
+            existing,
+            existing_kinds,
+            ..request(2, None)
+        };
+        f.place(&request).map_or(0, |nodes| nodes.len())
+    };
+    assert_eq!(placed(&mut f, 12, Vec::new()), 2, "ALL_SSD on disks");
+    assert_eq!(placed(&mut f, 5, Vec::new()), 2, "WARM on disks");
+    assert_eq!(placed(&mut f, 2, Vec::new()), 0, "COLD has no fallback");
+    let mut f = Fixture::new(Settings::default());
+    f.join(1, "/a");
+    f.join(210, "/a");
+    f.join(211, "/b");
+    assert_eq!(placed(&mut f, 7, Vec::new()), 1, "HOT has none for new blocks");
+    assert_eq!(placed(&mut f, 7, vec![uuid(1)]), 2, "but archives for further replicas");
+}
+
+#[test]
+fn surplus_goes_from_the_medium_the_policy_does_not_want() {
+    let mut f = media();
+    f.files.policy = 7;
+    f.complete_block(1, 2, &[1, 220, 2]);
+    let surplus: Vec<u8> = [1, 2, 220]
+        .into_iter()
+        .filter(|&node| !invalidated(&f.beat(node)).is_empty())
+        .collect();
+    assert_eq!(surplus, [220]);
+}
+
+#[test]
+fn a_client_with_a_rack_writes_and_reads_there() {
+    let mut f = two_racks();
+    f.map.set_client_rack(ip(99), std::sync::Arc::from("/b"));
+    for _ in 0..20 {
+        let nodes = f.place(&request(3, Some(99))).expect("room");
+        assert_eq!((rack(nodes[0]), rack(nodes[1]), rack(nodes[2])), (1, 0, 0), "{nodes:?}");
+    }
+    f.complete_block(1, 4, &[1, 2, 11, 12]);
+    let located = f.map.locate(BlockId(1), Some(ip(99)), f.now, &mut || 0);
+    assert!(located.replicas[..2].iter().all(|replica| &*replica.node.rack == "/b"));
+}
+
+#[test]
+fn racks_of_several_levels_are_near_and_far() {
+    let mut f = Fixture::new(Settings::default());
+    for (node, rack) in [(1, "/d1/r1"), (2, "/d1/r1"), (3, "/d1/r2"), (4, "/d2/r1")] {
+        f.join(node, rack);
+    }
+    f.complete_block(1, 4, &[4, 3, 2, 1]);
+    let located = f.map.locate(BlockId(1), Some(ip(1)), f.now, &mut || 0);
+    let nodes: Vec<IpAddr> = located.replicas.iter().map(|replica| replica.node.id.ip).collect();
+    assert_eq!(nodes, [ip(1), ip(2), ip(3), ip(4)]);
+}
+
+#[test]
+fn a_rack_of_another_depth_is_refused() {
+    let mut f = Fixture::new(Settings::default());
+    f.join(1, "/d1/r1");
+    let mut registration = Registration {
+        id: (*f.map.datanode(&uuid(1), f.now).expect("known").id).clone(),
+        software_version: "3.3.6".to_owned(),
+        rack: Some("/r1".to_owned()),
+    };
+    f.map
+        .register(registration.clone(), &f.files, f.now)
+        .expect("the only one may change it");
+    registration.id.uuid = uuid(2);
+    registration.id.ip = ip(2);
+    registration.rack = Some("/d1/r1".to_owned());
+    let refused = f.map.register(registration, &f.files, f.now);
+    assert_eq!(refused, Err(RegistrationError::OddRack { depth: 2, others: 1 }));
 }

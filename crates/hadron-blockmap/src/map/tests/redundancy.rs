@@ -76,11 +76,11 @@ fn raising_replication_copies_and_lowering_deletes() {
     let mut f = Fixture::with_nodes(3);
     f.complete_block(1, 3, &[1, 2, 3]);
     let stored = f.store(1, BlockState::Complete, 1);
-    f.map.replication_changed(&stored, f.now);
+    f.map.replication_changed(&stored, &f.files, f.now);
     let counts = f.map.counts(BlockId(1));
     assert_eq!((counts.live, counts.excess), (1, 2));
     let stored = f.store(1, BlockState::Complete, 2);
-    f.map.replication_changed(&stored, f.now);
+    f.map.replication_changed(&stored, &f.files, f.now);
     let counts = f.map.counts(BlockId(1));
     assert_eq!(
         (counts.live, counts.excess),
@@ -152,6 +152,58 @@ fn a_thousand_deletions_per_heartbeat() {
     f.full_report(1, &replicas);
     let counts: Vec<usize> = (0..4).map(|_| invalidated(&f.beat(1)).len()).collect();
     assert_eq!(counts, [1000, 1000, 500, 0]);
+}
+
+#[test]
+fn a_round_lets_a_share_of_the_nodes_delete() {
+    let mut f = Fixture::new(Settings {
+        deletion_delay_ms: 60_000,
+        ..Settings::default()
+    });
+    f.map.start_up(0, f.now);
+    for node in 1..=10 {
+        f.join(node, "/default-rack");
+        let replicas: Vec<_> = (1..=10).map(finalized).collect();
+        f.full_report(node, &replicas);
+    }
+    let deleting = |f: &mut Fixture| {
+        let beat = |f: &mut Fixture, node| {
+            let commands = f
+                .map
+                .heartbeat(&Fixture::heartbeat(node), &f.files, f.now, &mut || 1)
+                .commands;
+            usize::from(!invalidated(&commands).is_empty())
+        };
+        (1..=10).map(|node| beat(f, node)).sum::<usize>()
+    };
+    f.round();
+    assert_eq!(deleting(&mut f), 0, "not so soon after the start");
+    f.now = f.now.plus(60_000);
+    f.round();
+    assert_eq!(deleting(&mut f), 4, "0.32 of ten, rounded up");
+    f.round();
+    assert_eq!(deleting(&mut f), 4);
+    f.round();
+    assert_eq!((deleting(&mut f), f.map.block_stats().pending_deletion), (2, 0));
+}
+
+#[test]
+fn a_hint_may_cost_a_rack_that_the_new_replica_brings() {
+    let mut f = Fixture::new(Settings::default());
+    for (node, rack) in [(1, "/a"), (2, "/a"), (3, "/b"), (4, "/c")] {
+        f.join(node, rack);
+    }
+    f.complete_block(1, 3, &[1, 2, 3]);
+    f.increment(4, IncrementKind::Received, block(1), Some(3));
+    assert_eq!(invalidated(&f.beat(3)), [1], "moved from rack b to rack c");
+    let mut f = Fixture::new(Settings::default());
+    for (node, rack) in [(1, "/a"), (2, "/a"), (3, "/b"), (4, "/a")] {
+        f.join(node, rack);
+    }
+    f.complete_block(1, 3, &[1, 2, 3]);
+    f.increment(4, IncrementKind::Received, block(1), Some(3));
+    assert_eq!(invalidated(&f.beat(3)), [], "that would leave one rack");
+    assert_eq!(f.map.block_stats().excess, 1);
 }
 
 /// The memory goal: 70 bytes for a block with three replicas, at every fill of the index.

@@ -61,7 +61,7 @@ fn a_block_completes_with_its_first_finished_replica() {
     f.received(3, 1);
     assert_eq!(f.map.take_events(), []);
     let committed = f.store(1, BlockState::Committed, 3);
-    f.map.block_committed(&committed, f.now);
+    f.map.block_committed(&committed, &f.files, f.now);
     assert_eq!(f.map.take_events(), [BlockEvent::MinReplicationReached(BlockId(1))]);
     assert_eq!(
         f.map.expected(BlockId(1), f.now).len(),
@@ -77,7 +77,7 @@ fn a_replica_of_another_length_does_not_complete_a_block() {
     f.increment(1, IncrementKind::Received, Block { len: 60, ..block(1) }, None);
     let committed = f.store(1, BlockState::Committed, 2);
     f.map.take_events();
-    f.map.block_committed(&committed, f.now);
+    f.map.block_committed(&committed, &f.files, f.now);
     assert_eq!(
         (f.map.take_events(), f.map.is_min_replicated(BlockId(1))),
         (vec![], false)
