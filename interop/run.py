@@ -27,6 +27,7 @@ JUDGES = [
     ("hadron_cli", [], True),
     ("random_ops", ["hdfs-native"], True),
     ("crash_big_file", [], False),
+    ("decommission", True, False),
     ("datanode_loss", [], False),
     ("fuzz_ports", ["hdfs-native"], False),
 ]

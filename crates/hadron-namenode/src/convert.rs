@@ -113,8 +113,8 @@ pub fn datanode_info(info: &DatanodeInfo) -> DatanodeInfoProto {
         last_update_monotonic: Some(stats.last_update.0),
         last_block_report_time: Some(stats.last_block_report.0),
         last_block_report_monotonic: Some(stats.last_block_report.0),
+        upgrade_domain: info.upgrade_domain.as_deref().map(str::to_owned),
         num_blocks: Some(u32::try_from(stats.blocks).unwrap_or(u32::MAX)),
-        ..DatanodeInfoProto::default()
     }
 }
 

@@ -1,10 +1,12 @@
 //! What the NameNode does by itself about DataNodes and replicas, on the clock of its environment.
 //!
 //! Node monitor: finds silent nodes, forgets their replicas in slices, lets safe mode end. Redundancy monitor: looks
-//! at all blocks once safe mode has ended, orders copies and gives overdue ones up.
-//! Invariant: neither holds a lock for more than [`SLICE`] blocks, nor across a wait.
+//! at all blocks once safe mode has ended, orders copies and gives overdue ones up. Admin monitor: looks through the
+//! blocks of nodes that are to leave, until they may.
+//! Invariant: none holds a lock for more than [`SLICE`] blocks, nor across a wait.
 
 use crate::Shared;
+use crate::members::log_changes;
 use hadron_env::clock;
 use hadron_types::BlockId;
 use std::sync::Arc;
@@ -26,7 +28,7 @@ pub struct DatanodeMonitors {
 }
 
 impl DatanodeMonitors {
-    /// Starts both. `redundancy_interval`: `dfs.namenode.redundancy.interval.seconds`. Needs a tokio runtime.
+    /// Starts them. `redundancy_interval`: `dfs.namenode.redundancy.interval.seconds`. Needs a tokio runtime.
     pub fn start(shared: &Arc<Shared>, redundancy_interval: Duration) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(watch_nodes(Arc::clone(shared)));
@@ -34,6 +36,7 @@ impl DatanodeMonitors {
             Arc::clone(shared),
             redundancy_interval.max(MIN_INTERVAL),
         ));
+        tasks.spawn(watch_leaving_nodes(Arc::clone(shared)));
         Self { _tasks: tasks }
     }
 }
@@ -61,6 +64,24 @@ async fn check_nodes(shared: &Shared) {
     while state.with_blocks(|source, blocks, now| blocks.drain_slice(source, SLICE, now)) {
         tokio::task::yield_now().await;
     }
+}
+
+async fn watch_leaving_nodes(shared: Arc<Shared>) {
+    let interval = shared.settings.datanodes.admin_interval.max(MIN_INTERVAL);
+    loop {
+        clock::sleep(&*shared.state.clock, interval).await;
+        look_at_leaving_nodes(&shared).await;
+    }
+}
+
+/// One round over the nodes that are to leave.
+async fn look_at_leaving_nodes(shared: &Shared) {
+    let state = &shared.state;
+    state.with_blocks(|_, blocks, _| blocks.begin_admin_round());
+    while state.with_blocks(|source, blocks, now| blocks.admin_slice(source, SLICE, now)) {
+        tokio::task::yield_now().await;
+    }
+    log_changes(state);
 }
 
 async fn restore_redundancy(shared: Arc<Shared>, interval: Duration) {

@@ -3,7 +3,7 @@
 //! Runs under the namespace's write lock, right after the command that caused the effects, so that every block is
 //! seen as that command left it.
 
-use crate::state::stored_block;
+use crate::state::{NamespaceBlocks, stored_block};
 use hadron_blockmap::BlockMap;
 use hadron_namespace::{BlockState, Effect, LeaseManager, Namespace};
 use hadron_types::{Block, TimeMs};
@@ -28,7 +28,7 @@ pub(crate) fn follow(
             Effect::ReplicationChanged { blocks: changed, .. } => {
                 for block in changed {
                     if let Some(stored) = ns.stored_block(block.id) {
-                        blocks.replication_changed(&stored_block(stored), now);
+                        blocks.replication_changed(&stored_block(stored), &NamespaceBlocks(ns), now);
                     }
                 }
             }
@@ -48,8 +48,8 @@ fn follow_block(ns: &Namespace, blocks: &mut BlockMap, block: Block, state: Bloc
         return;
     };
     match state {
-        BlockState::Committed => blocks.block_committed(&stored, now),
-        BlockState::Complete => blocks.block_completed(&stored, now),
+        BlockState::Committed => blocks.block_committed(&stored, &NamespaceBlocks(ns), now),
+        BlockState::Complete => blocks.block_completed(&stored, &NamespaceBlocks(ns), now),
         BlockState::UnderConstruction if blocks.expected(block.id, now).is_empty() => blocks.block_reopened(block.id),
         BlockState::UnderConstruction | BlockState::UnderRecovery => {}
     }

@@ -110,7 +110,14 @@ impl NameNodePages {
             "NumDeadDataNodes": cluster.dead_nodes,
             "NumStaleDataNodes": cluster.stale_nodes,
             "NumInServiceLiveDataNodes": cluster.in_service_nodes,
+            "NumDecomLiveDataNodes": cluster.decommissioned_live_nodes,
+            "NumDecomDeadDataNodes": cluster.decommissioned_dead_nodes,
+            "NumDecommissioningDataNodes": cluster.decommissioning_nodes,
+            "NumEnteringMaintenanceDataNodes": cluster.entering_maintenance_nodes,
+            "NumInMaintenanceLiveDataNodes": cluster.in_maintenance_live_nodes,
+            "NumInMaintenanceDeadDataNodes": cluster.in_maintenance_dead_nodes,
             "VolumeFailuresTotal": cluster.failed_volumes,
+            "EstimatedCapacityLostTotal": cluster.capacity_lost,
             "FSState": if figures.safe_mode.is_some() { "safeMode" } else { "Operational" },
         })
     }
@@ -146,12 +153,16 @@ impl NameNodePages {
                         "remaining": stats.remaining,
                         "blockPoolUsed": stats.block_pool_used,
                         "volfails": stats.failed_volumes,
+                        "location": &*node.info.rack,
+                        "lastBlockReport": self.shared.state.now().since(stats.last_block_report) / 60_000,
+                        "failedStorageIDs": node.volume_failures.as_ref().map(|failures| &failures.locations),
                     }),
                 );
             } else {
                 let decommissioned = node.info.admin == AdminState::Decommissioned;
                 let about = json!({
                     "lastContact": last_contact, "decommissioned": decommissioned, "xferaddr": id.xfer_addr(),
+                    "adminState": admin_text(node.info.admin),
                 });
                 dead.insert(name, about);
             }
@@ -173,7 +184,8 @@ impl NameNodePages {
             "Safemode": figures.safe_mode.as_deref().unwrap_or(""),
             "LiveNodes": Value::Object(live).to_string(),
             "DeadNodes": Value::Object(dead).to_string(),
-            "DecomNodes": "{}",
+            "DecomNodes": self.leaving_nodes(AdminState::DecommissionInProgress, "decommissionOnlyReplicas"),
+            "EnteringMaintenanceNodes": self.leaving_nodes(AdminState::EnteringMaintenance, "maintenanceOnlyReplicas"),
             "BlockPoolId": figures.identity.block_pool.as_str(),
             "ClusterId": figures.identity.cluster_id,
             "Version": format!("{SOFTWARE_VERSION}, hadron {}", env!("CARGO_PKG_VERSION")),
@@ -181,6 +193,25 @@ impl NameNodePages {
             "NNStartedTimeInMillis": self.shared.state.started().0,
             "UpgradeFinalized": true,
         })
+    }
+
+    /// How far the nodes in `state` are with leaving, as the text of a JSON object by node.
+    fn leaving_nodes(&self, state: AdminState, only: &str) -> String {
+        let mut nodes = Map::new();
+        for node in self.datanodes() {
+            if node.info.admin != state {
+                continue;
+            }
+            let (id, progress) = (&node.info.id, node.leaving.unwrap_or_default());
+            let about = json!({
+                "xferaddr": id.xfer_addr(),
+                "underReplicatedBlocks": progress.under_replicated,
+                only: progress.out_of_service_only,
+                "underReplicateInOpenFiles": progress.in_open_files,
+            });
+            nodes.insert(format!("{}:{}", id.host_name, id.xfer_port), about);
+        }
+        Value::Object(nodes).to_string()
     }
 
     fn rpc_activity(&self) -> Value {

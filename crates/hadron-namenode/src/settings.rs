@@ -2,6 +2,7 @@
 //!
 //! What it does not do: block-map tunables are `hadron_blockmap::Settings`, the journal's are its own; both are made here.
 
+use crate::members::DatanodeSettings;
 use hadron_env::Configuration;
 use hadron_env::config::keys;
 use hadron_namespace::Limits;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub storage_policy_superuser_only: bool,
     /// What `getServerDefaults` answers.
     pub defaults: ServerDefaults,
+    /// Which DataNodes may join, and where they stand.
+    pub datanodes: DatanodeSettings,
     /// Tunables of the block map.
     pub blocks: hadron_blockmap::Settings,
 }
@@ -89,6 +92,7 @@ impl Settings {
             storage_policies: conf.get(keys::DFS_STORAGE_POLICY_ENABLED),
             storage_policy_superuser_only: conf.get(keys::DFS_STORAGE_POLICY_PERMISSIONS_SUPERUSER_ONLY),
             defaults: ServerDefaults::from_configuration(conf),
+            datanodes: DatanodeSettings::from_configuration(conf),
             blocks: block_settings(conf),
         }
     }
@@ -147,6 +151,12 @@ fn block_settings(conf: &Configuration) -> hadron_blockmap::Settings {
         work_multiplier: narrow(conf.get(keys::DFS_NAMENODE_REPLICATION_WORK_MULTIPLIER) as u64),
         pending_timeout_ms: millis(conf.get(keys::DFS_NAMENODE_RECONSTRUCTION_PENDING_TIMEOUT)),
         invalidate_limit: conf.get(keys::DFS_BLOCK_INVALIDATE_LIMIT).max(1),
+        invalidate_share: conf.get(keys::DFS_NAMENODE_INVALIDATE_WORK_PCT),
+        deletion_delay_ms: millis(conf.get(keys::DFS_NAMENODE_STARTUP_DELAY_BLOCK_DELETION)),
+        default_replication: narrow16(conf.get(keys::DFS_REPLICATION)),
+        maintenance_min_replication: narrow16(conf.get(keys::DFS_NAMENODE_MAINTENANCE_REPLICATION_MIN)),
+        admin_blocks_per_round: conf.get(keys::DFS_NAMENODE_DECOMMISSION_BLOCKS_PER_INTERVAL),
+        max_watched_nodes: conf.get(keys::DFS_NAMENODE_DECOMMISSION_MAX_CONCURRENT_TRACKED_NODES),
         max_report_leases: conf.get(keys::DFS_NAMENODE_MAX_FULL_BLOCK_REPORT_LEASES),
         report_lease_ms: millis(conf.get(keys::DFS_NAMENODE_FULL_BLOCK_REPORT_LEASE_LENGTH)),
         safemode_threshold: conf.get(keys::DFS_NAMENODE_SAFEMODE_THRESHOLD_PCT) as f32,

@@ -2,6 +2,7 @@
 
 use crate::access_times::AccessTimes;
 use crate::callers::Callers;
+use crate::members::Members;
 use crate::{Settings, State};
 use hadron_blockmap::BlockMap;
 use hadron_journal::{CommandLog, LogError};
@@ -16,6 +17,8 @@ pub struct Shared {
     pub state: Arc<State>,
     /// What the configuration says.
     pub settings: Settings,
+    /// Which DataNodes may join, and on which rack hosts are.
+    pub members: Arc<Members>,
     /// Users' groups.
     pub callers: Callers,
     /// The journal.
@@ -30,6 +33,7 @@ impl Shared {
     /// Puts the parts together.
     pub fn new(state: Arc<State>, settings: Settings, callers: Callers, log: Arc<dyn CommandLog<State>>) -> Self {
         Self {
+            members: Arc::new(Members::new(settings.datanodes.clone())),
             state,
             settings,
             callers,

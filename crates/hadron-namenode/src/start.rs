@@ -9,7 +9,7 @@ use crate::groups::Groups;
 use crate::protocol_info::ProtocolInfo;
 use crate::user_mappings::UserMappings;
 use crate::{
-    DatanodeMonitors, DatanodeProtocol, DatanodeSettings, HaService, NameNodePages, Settings, Shared, State,
+    DatanodeMonitors, DatanodeProtocol, HaService, LifelineProtocol, NameNodePages, Settings, Shared, State,
     access_times, monitors,
 };
 use hadron_blockmap::BlockMap;
@@ -26,6 +26,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use hadron_journal::{Env, FormatError};
+
+/// Port of `dfs.namenode.lifeline.rpc-address` where none is named.
+const DEFAULT_LIFELINE_PORT: u16 = 8050;
 
 /// Why a NameNode does not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +48,8 @@ pub enum StartError {
     /// The journal cannot be recovered.
     #[error(transparent)]
     Journal(#[from] OpenError),
-    /// The file of admitted DataNodes cannot be read.
-    #[error("read dfs.hosts: {0}")]
+    /// A file that says which DataNodes may join cannot be read.
+    #[error("read the files of dfs.hosts and dfs.hosts.exclude: {0}")]
     Hosts(#[source] io::Error),
     /// An address cannot be resolved or bound.
     #[error("listen on {address}: {error}")]
@@ -65,6 +68,8 @@ pub struct NameNode {
     rpc: RpcServer,
     /// The second port of `dfs.namenode.servicerpc-address`, with the same protocols.
     service_rpc: Option<RpcServer>,
+    /// The port of `dfs.namenode.lifeline.rpc-address`.
+    lifeline_rpc: Option<RpcServer>,
     http: AdminHttp,
     monitors: JoinSet<()>,
     datanode_monitors: DatanodeMonitors,
@@ -120,6 +125,7 @@ impl NameNode {
         );
         let callers = Callers::new(groups, &settings);
         let shared = Arc::new(Shared::new(state, settings, callers, log));
+        read_members(&shared).await?;
         let rpc = listen_rpc(&conf, &shared, conf.namenode_rpc_bind_address()?).await?;
         let service_rpc = match conf.contains(keys::DFS_NAMENODE_SERVICERPC_ADDRESS) {
             true => {
@@ -129,6 +135,7 @@ impl NameNode {
             }
             false => None,
         };
+        let lifeline_rpc = listen_lifeline(&conf, &shared).await?;
         let http = listen_http(&conf, &shared, &rpc).await?;
         let stop = CancellationToken::new();
         let (monitors, failure) = start_monitors(&shared, &stop);
@@ -139,6 +146,7 @@ impl NameNode {
             shared,
             rpc,
             service_rpc,
+            lifeline_rpc,
             http,
             monitors,
             datanode_monitors,
@@ -155,6 +163,11 @@ impl NameNode {
     /// Where DataNodes and tools call, if they have a port of their own.
     pub fn service_rpc_addr(&self) -> Option<SocketAddr> {
         self.service_rpc.as_ref().map(RpcServer::local_addr)
+    }
+
+    /// Where DataNodes send lifelines, if there is such a port.
+    pub fn lifeline_rpc_addr(&self) -> Option<SocketAddr> {
+        self.lifeline_rpc.as_ref().map(RpcServer::local_addr)
     }
 
     /// Where the admin pages are.
@@ -185,6 +198,9 @@ impl NameNode {
         self.rpc.shutdown().await;
         if let Some(service_rpc) = &self.service_rpc {
             service_rpc.shutdown().await;
+        }
+        if let Some(lifeline_rpc) = &self.lifeline_rpc {
+            lifeline_rpc.shutdown().await;
         }
         self.http.shutdown().await;
         self.stop.cancel();
@@ -252,10 +268,9 @@ async fn listen_rpc(conf: &Configuration, shared: &Arc<Shared>, at: HostPort) ->
         proxy_users: ProxyUsers::from_pairs(pairs, Some(lookup)),
         ..RpcServerOptions::from_configuration(conf)
     };
-    let datanodes = DatanodeSettings::from_configuration(conf).map_err(StartError::Hosts)?;
     let mut protocols: Vec<Arc<dyn RpcProtocol>> = vec![
         Arc::new(ClientProtocol::new(Arc::clone(shared))),
-        Arc::new(DatanodeProtocol::new(Arc::clone(shared), datanodes)),
+        Arc::new(DatanodeProtocol::new(Arc::clone(shared))),
         Arc::new(HaService::new(Arc::clone(shared))),
         Arc::new(UserMappings::new(Arc::clone(shared))),
     ];
@@ -263,6 +278,32 @@ async fn listen_rpc(conf: &Configuration, shared: &Arc<Shared>, at: HostPort) ->
     protocols.push(Arc::new(ProtocolInfo::new(served)));
     let bound = RpcServer::bind(addr, options, protocols).await;
     bound.map_err(|error| listen_error(&at, error))
+}
+
+/// The lifeline server: few callers, small calls, no other protocol.
+async fn listen_lifeline(conf: &Configuration, shared: &Arc<Shared>) -> Result<Option<RpcServer>, StartError> {
+    let Some(address) = conf.get(keys::DFS_NAMENODE_LIFELINE_RPC_ADDRESS) else {
+        return Ok(None);
+    };
+    let at = HostPort::parse(&address, DEFAULT_LIFELINE_PORT).map_err(|error| StartError::Listen {
+        address: address.clone(),
+        error: io::Error::other(error),
+    })?;
+    let options = RpcServerOptions {
+        name: "lifeline",
+        ..RpcServerOptions::from_configuration(conf)
+    };
+    let protocols: Vec<Arc<dyn RpcProtocol>> = vec![Arc::new(LifelineProtocol::new(Arc::clone(shared)))];
+    let bound = RpcServer::bind(resolve(&at).await?, options, protocols).await;
+    bound.map(Some).map_err(|error| listen_error(&at, error))
+}
+
+/// Reads the hosts files and the topology table, off the reactor.
+async fn read_members(shared: &Arc<Shared>) -> Result<(), StartError> {
+    let members = Arc::clone(&shared.members);
+    let read = tokio::task::spawn_blocking(move || members.read());
+    let read = read.await.map_err(|error| StartError::Hosts(io::Error::other(error)))?;
+    read.map_err(StartError::Hosts)
 }
 
 async fn listen_http(conf: &Configuration, shared: &Arc<Shared>, rpc: &RpcServer) -> Result<AdminHttp, StartError> {

@@ -7,7 +7,7 @@ use crate::waiters::BlockWaiters;
 use hadron_blockmap::{BlockEvent, BlockMap, BlockSource, BlockState, StoredBlock};
 use hadron_env::{Clock, Random};
 use hadron_namespace::{LeaseManager, Namespace};
-use hadron_types::{BlockId, BlockPoolId, TimeMs};
+use hadron_types::{BlockId, BlockPoolId, InodeId, TimeMs};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,7 +30,7 @@ pub struct State {
     pub random: Arc<dyn Random>,
     /// Set once replay is over: from then on the block map follows the namespace.
     is_live: AtomicBool,
-    /// Set when safe mode ended by itself: the redundancy monitor then examines all blocks.
+    /// Set when safe mode ended by itself or racks changed: the redundancy monitor then examines all blocks.
     pub examine_all: AtomicBool,
     /// Tells the reclaim driver that detached trees wait.
     pub(crate) reclaim_needed: Notify,
@@ -115,6 +115,10 @@ impl State {
                     tracing::info!("safe mode is off");
                     self.examine_all.store(true, Ordering::Release);
                 }
+                BlockEvent::RacksChanged => {
+                    tracing::info!("racks changed: all blocks are looked at");
+                    self.examine_all.store(true, Ordering::Release);
+                }
                 _ => {}
             }
         }
@@ -137,6 +141,12 @@ pub struct NamespaceBlocks<'a>(pub &'a Namespace);
 impl BlockSource for NamespaceBlocks<'_> {
     fn stored(&self, id: BlockId) -> Option<StoredBlock> {
         self.0.stored_block(id).map(stored_block)
+    }
+    fn storage_policy(&self, file: InodeId) -> u8 {
+        self.0.storage_policy_of(file).unwrap_or_default()
+    }
+    fn is_open(&self, file: InodeId) -> bool {
+        self.0.is_open(file)
     }
 }
 

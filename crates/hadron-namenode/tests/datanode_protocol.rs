@@ -82,9 +82,16 @@ impl Datanode {
         self.client.call("registerDatanode", request).await
     }
 
+    /// The registration as the NameNode gave it back: with the address that it saw.
+    fn answered(&self) -> DatanodeRegistrationProto {
+        let mut registration = self.registration.clone();
+        registration.datanode_id.ip_addr = "127.0.0.1".to_owned();
+        registration
+    }
+
     fn heartbeat(&self) -> HeartbeatRequestProto {
         HeartbeatRequestProto {
-            registration: self.registration.clone(),
+            registration: self.answered(),
             reports: vec![StorageReportProto {
                 storage_uuid: self.storage.storage_uuid.clone(),
                 capacity: Some(1 << 40),
@@ -108,7 +115,7 @@ impl Datanode {
     fn report_request(&self, replicas: &[ReportedReplica], lease: u64) -> BlockReportRequestProto {
         let (chunks, count) = encode_buffers(replicas.iter().copied(), 7);
         BlockReportRequestProto {
-            registration: self.registration.clone(),
+            registration: self.answered(),
             block_pool_id: self.pool.clone(),
             reports: vec![StorageBlockReportProto {
                 storage: self.storage.clone(),
@@ -141,7 +148,7 @@ impl Datanode {
         status: BlockStatus,
     ) -> Result<BlockReceivedAndDeletedResponseProto, HadoopError> {
         let request = BlockReceivedAndDeletedRequestProto {
-            registration: self.registration.clone(),
+            registration: self.answered(),
             block_pool_id: self.pool.clone(),
             blocks: vec![StorageReceivedDeletedBlocksProto {
                 storage_uuid: self.storage.storage_uuid.clone(),
@@ -266,7 +273,7 @@ async fn hosts_not_in_the_list_stay_outside() {
 
 #[tokio::test]
 async fn heartbeats_are_answered_with_orders() {
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::start_with(&[("dfs.namenode.redundancy.interval.seconds", "10ms")]).await;
     let node = Datanode::connect(cluster.node.rpc_addr(), 1).await;
     let orders = node.beat().await;
     assert_eq!(orders[0].cmd_type(), Type::RegisterCommand, "not known yet");
@@ -284,12 +291,143 @@ async fn heartbeats_are_answered_with_orders() {
     assert_eq!(ignored.cmd, None);
     let taken = node.full_report(&[replica(7)], lease).await.expect("taken");
     assert_eq!(taken.cmd.expect("an order").cmd_type(), Type::FinalizeCommand);
-    let orders = node.beat().await;
+    let deadline = Instant::now() + PATIENCE;
+    let mut orders = Vec::new();
+    while orders.is_empty() {
+        assert!(Instant::now() < deadline, "the node does not get its turn to delete");
+        orders = node.beat().await;
+    }
     let delete = orders[0].blk_cmd.as_ref().expect("a block command");
     assert_eq!(delete.action(), block_command_proto::Action::Invalidate);
     assert_eq!((delete.blocks[0].block_id, delete.blocks[0].gen_stamp), (7, 1001));
     let again = node.full_report(&[], lease).await.expect("ignored");
     assert_eq!(again.cmd, None, "a lease serves once");
+}
+
+/// Location, state and liveness of all DataNodes, by port.
+async fn report(client: &Client) -> Vec<(u32, String, i32)> {
+    let request = GetDatanodeReportRequestProto {
+        r#type: DatanodeReportTypeProto::All as i32,
+    };
+    let answer: GetDatanodeReportResponseProto = client.call("getDatanodeReport", request).await.expect("report");
+    let row = |info: &DatanodeInfoProto| (info.id.xfer_port, info.location().to_owned(), info.admin_state() as i32);
+    answer.di.iter().map(row).collect()
+}
+
+#[tokio::test]
+async fn racks_and_wishes_are_read_anew() {
+    let dir = tempfile::tempdir().expect("directory");
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("write");
+        path.to_str().expect("utf-8").to_owned()
+    };
+    let table = file("table", "dn1 /r1\ndn2 /r2\n");
+    let exclude = file("exclude", "127.0.0.1:9002\n");
+    let clock = ManualClock::default();
+    let settings = [
+        (
+            "net.topology.node.switch.mapping.impl",
+            "org.apache.hadoop.net.TableMapping",
+        ),
+        ("net.topology.table.file.name", table.as_str()),
+        ("dfs.hosts.exclude", exclude.as_str()),
+    ];
+    let cluster = Cluster::start_at(Arc::new(clock.clone()), &settings).await;
+    let addr = cluster.node.rpc_addr();
+    let (one, two) = (Datanode::join(addr, 1).await, Datanode::join(addr, 2).await);
+    let client = client(addr).await;
+    let (normal, leaving) = (0, 1);
+    let row = |port, rack: &str, state| (port, rack.to_owned(), state);
+    assert_eq!(
+        report(&client).await,
+        [row(9001, "/r1", normal), row(9002, "/r2", leaving)]
+    );
+    let jmx = cluster
+        .node
+        .shared()
+        .state
+        .blocks
+        .lock()
+        .datanodes(cluster.node.shared().state.now());
+    assert!(jmx[1].leaving.is_some(), "it is watched");
+
+    // Nothing is on it: the first look after 30 s lets it go.
+    let deadline = Instant::now() + PATIENCE;
+    while report(&client).await[1].2 != 2 {
+        assert!(Instant::now() < deadline, "it stays");
+        clock.advance(Duration::from_secs(5));
+        one.beat().await;
+        two.beat().await;
+    }
+    file("exclude", "dn1:9001\n");
+    file("table", "dn1 /r3\n");
+    let refreshed: RefreshNodesResponseProto = client
+        .call("refreshNodes", RefreshNodesRequestProto {})
+        .await
+        .expect("refreshed");
+    assert_eq!(refreshed, RefreshNodesResponseProto {});
+    let rows = report(&client).await;
+    assert_eq!(rows, [row(9001, "/r3", leaving), row(9002, "/default-rack", normal)]);
+
+    std::fs::remove_file(dir.path().join("exclude")).expect("remove");
+    let refused: Result<RefreshNodesResponseProto, _> = client.call("refreshNodes", RefreshNodesRequestProto {}).await;
+    let error = refused.expect_err("no file");
+    assert!(error.message.contains("exclude: No such file"), "{error}");
+    assert_eq!(report(&client).await, rows, "the old lists stay in force");
+    let (alice, none) = (cluster.client("alice").await, RefreshNodesRequestProto {});
+    alice
+        .refused(
+            "refreshNodes",
+            none,
+            "org.apache.hadoop.security.AccessControlException",
+            "Access denied for user alice. Superuser privilege is required",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_node_taken_off_the_list_is_told_to_stop() {
+    let dir = tempfile::tempdir().expect("directory");
+    let hosts = dir.path().join("hosts");
+    std::fs::write(&hosts, "dn1\ndn2\n").expect("write");
+    let cluster = Cluster::start_with(&[("dfs.hosts", hosts.to_str().expect("utf-8"))]).await;
+    let node = Datanode::join(cluster.node.rpc_addr(), 1).await;
+    std::fs::write(&hosts, "dn2\n").expect("write");
+    let client = client(cluster.node.rpc_addr()).await;
+    let _: RefreshNodesResponseProto = client
+        .call("refreshNodes", RefreshNodesRequestProto {})
+        .await
+        .expect("refreshed");
+    let beat: Result<HeartbeatResponseProto, _> = node.client.call("sendHeartbeat", node.heartbeat()).await;
+    let error = beat.expect_err("no longer listed");
+    assert_eq!(
+        error.kind.class(),
+        "org.apache.hadoop.hdfs.server.protocol.DisallowedDatanodeException"
+    );
+    assert_eq!(cluster.node.shared().state.blocks.lock().live_datanodes(), 0);
+}
+
+#[tokio::test]
+async fn lifelines_have_a_port_of_their_own() {
+    let clock = ManualClock::default();
+    let settings = [("dfs.namenode.lifeline.rpc-address", "127.0.0.1:0")];
+    let cluster = Cluster::start_at(Arc::new(clock.clone()), &settings).await;
+    let node = Datanode::join(cluster.node.rpc_addr(), 1).await;
+    let addr = cluster.node.lifeline_rpc_addr().expect("a port");
+    let options = RpcClientOptions::new(OWNER, hadron_proto::protocol::DATANODE_LIFELINE_PROTOCOL);
+    let lifeline = Client {
+        rpc: RpcClient::connect(addr, options).await.expect("connect"),
+    };
+    clock.advance(Duration::from_secs(600));
+    let _: hadron_proto::lifeline::LifelineResponseProto =
+        lifeline.call("sendLifeline", node.heartbeat()).await.expect("taken");
+    clock.advance(Duration::from_secs(600));
+    let state = &cluster.node.shared().state;
+    let dead = state.with_blocks(|source, blocks, now| blocks.check_nodes(source, now));
+    assert_eq!((dead, state.blocks.lock().live_datanodes()), (0, 1), "heard 600 s ago");
+    let other: Result<VersionResponseProto, _> = lifeline.call("versionRequest", VersionRequestProto {}).await;
+    assert!(other.is_err(), "no other call is served there");
 }
 
 #[tokio::test]
@@ -300,7 +438,7 @@ async fn strangers_and_nonsense_are_refused() {
     assert_eq!(register.cmd.expect("an order").cmd_type(), Type::RegisterCommand);
     let told = node.tell(replica(1).block, BlockStatus::Received).await;
     let error = told.expect_err("not registered");
-    let line = "ProcessReport from dead or unregistered node: DatanodeRegistration(192.0.2.77:9001, ";
+    let line = "ProcessReport from dead or unregistered node: DatanodeRegistration(127.0.0.1:9001, ";
     assert!(error.first_line().starts_with(line), "{error}");
     node.register().await.expect("register");
 
@@ -311,6 +449,23 @@ async fn strangers_and_nonsense_are_refused() {
         refused,
         "java.io.IOException",
         "block report announces 18446744073709551615 replicas but holds another number",
+    );
+    let mut impostor = node.heartbeat();
+    impostor.registration.datanode_id.xfer_port = 9009;
+    let refused: Result<HeartbeatResponseProto, _> = node.client.call("sendHeartbeat", impostor).await;
+    let error = refused.expect_err("another node has this uuid");
+    assert_eq!(
+        error.kind.class(),
+        "org.apache.hadoop.hdfs.protocol.UnregisteredNodeException"
+    );
+    assert_eq!(
+        error.first_line(),
+        "Data node DatanodeRegistration(127.0.0.1:9009, datanodeUuid=uuid-1, infoPort=9864, infoSecurePort=0, \
+         ipcPort=9867, storageInfo=lv=-57;cid=CID;nsid=NSID;c=CTIME) is attempting to report storage ID uuid-1. Node \
+         127.0.0.1:9001 is expected to serve this storage."
+            .replace("CID;", &format!("{};", node.registration.storage_info.cluster_id))
+            .replace("NSID", &node.registration.storage_info.namespce_id.to_string())
+            .replace("CTIME", &node.registration.storage_info.c_time.to_string())
     );
     node.pool = "BP-other".to_owned();
     assert!(node.full_report(&[], 0).await.is_err(), "another pool");

@@ -162,6 +162,10 @@ error_kinds! {
     UnregisteredNode = "org.apache.hadoop.hdfs.protocol.UnregisteredNodeException",
     /// DataNode not in the include list.
     DisallowedDatanode = "org.apache.hadoop.hdfs.server.protocol.DisallowedDatanodeException",
+    /// The topology mapping gave a DataNode no rack.
+    UnresolvedTopology = "org.apache.hadoop.hdfs.server.blockmanagement.UnresolvedTopologyException",
+    /// A DataNode's rack does not fit in with the others.
+    InvalidTopology = "org.apache.hadoop.net.NetworkTopology$InvalidTopologyException",
     /// Layout or software version refused.
     IncorrectVersion = "org.apache.hadoop.hdfs.server.common.IncorrectVersionException",
     /// Replica missing on a DataNode.

@@ -2,7 +2,7 @@
 
 use super::Call;
 use super::call::Audit;
-use crate::convert;
+use crate::{Members, convert};
 use bytes::Bytes;
 use hadron_blockmap::{AdminState, DatanodeReport, SafeModeReason};
 use hadron_net::Reply;
@@ -81,7 +81,7 @@ pub(super) fn get_replicated_block_stats(call: &Call, body: Bytes) -> Reply {
             blocks_in_future: 0,
             pending_deletion_blocks: stats.pending_deletion,
             highest_prio_low_redundancy_blocks: Some(stats.highest_priority),
-            badly_distributed_blocks: Some(0),
+            badly_distributed_blocks: Some(stats.badly_distributed),
         })
     })
 }
@@ -195,10 +195,13 @@ pub(super) fn roll_edits(call: &Call, body: Bytes) -> Reply {
     })
 }
 
-/// refreshNodes: there are no host lists yet.
+/// refreshNodes: hosts files and topology are read anew, and every DataNode is held against them.
 pub(super) fn refresh_nodes(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |call, _: RefreshNodesRequestProto| {
-        call.require_superuser().map(|()| RefreshNodesResponseProto {})
+    call.wait(body, |call, _: RefreshNodesRequestProto| async move {
+        call.require_superuser()?;
+        let refreshed = Members::refresh(&call.shared.members, &call.shared.state).await;
+        refreshed.map_err(|error| HadoopError::io(error.to_string()))?;
+        Ok(RefreshNodesResponseProto {})
     })
 }
 

@@ -5,8 +5,8 @@
 
 use super::Call;
 use super::call::Audit;
-use crate::convert;
 use crate::status_wire::file_info_answer;
+use crate::{Members, convert};
 use bytes::Bytes;
 use hadron_blockmap::{BlockMap, Located};
 use hadron_namespace::{BlockState, FileBlock, FileBlocks, FileStatus, Namespace};
@@ -130,6 +130,7 @@ impl Call {
         let shared = &self.shared;
         let (now, precision) = (shared.state.now(), shared.settings.access_time_precision_ms);
         let file = ns.block_locations(&self.caller, path, offset, len, now, precision)?;
+        Members::note_client(&shared.members, &shared.state, self.context.peer);
         let mut blocks = shared.state.blocks.lock();
         let located = self.locate_file(ns, &mut blocks, &file);
         if blocks.safe_mode().is_on() {

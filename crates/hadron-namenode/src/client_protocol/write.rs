@@ -3,7 +3,7 @@
 use super::Call;
 use super::call::{Audit, decode};
 use super::files::unexpected;
-use crate::convert;
+use crate::{Members, convert};
 use bytes::Bytes;
 use hadron_blockmap::{BlockSource, PlacementRequest, ReplicaLocation, Target};
 use hadron_namespace::command::{
@@ -11,7 +11,7 @@ use hadron_namespace::command::{
 };
 use hadron_namespace::{AllocatedBlock, BlockState, Namespace, OutcomeValue};
 use hadron_net::Reply;
-use hadron_proto::convert::no_token;
+use hadron_proto::convert::{no_token, storage_type_to_wire};
 use hadron_proto::hdfs::{
     AbandonBlockRequestProto, AbandonBlockResponseProto, AddBlockRequestProto, AddBlockResponseProto,
     CompleteRequestProto, CompleteResponseProto, ExtendedBlockProto, FsyncRequestProto, FsyncResponseProto,
@@ -153,7 +153,7 @@ pub(super) fn get_additional_datanode(call: &Call, body: Bytes) -> Reply {
             nodes.iter().map(|node| node.id.datanode_uuid.as_str().into()).collect()
         };
         let ns = shared.state.ns.read();
-        let block_size = file_figures(&ns, file).1;
+        let (_, block_size, policy) = file_figures(&ns, file);
         let blocks = shared.state.blocks.lock();
         let now = shared.state.now();
         let wanted = PlacementRequest {
@@ -162,6 +162,15 @@ pub(super) fn get_additional_datanode(call: &Call, body: Bytes) -> Reply {
             block_size,
             excluded: uuids(&request.excludes),
             existing: uuids(&request.existings),
+            existing_kinds: request
+                .existings
+                .iter()
+                .zip(&request.existing_storage_uuids)
+                .filter_map(|(node, id)| {
+                    blocks.storage_kind(&node.id.datanode_uuid.as_str().into(), &StorageId::from(id.as_str()))
+                })
+                .collect(),
+            policy,
             ..PlacementRequest::default()
         };
         let added = blocks.place(&wanted, now, &mut shared.state.rng()).unwrap_or_default();
@@ -177,9 +186,11 @@ pub(super) fn get_additional_datanode(call: &Call, body: Bytes) -> Reply {
             located
                 .storage_i_ds
                 .insert(index, storages.get(index).cloned().unwrap_or_default());
+            let id = storages.get(index).map(|id| StorageId::from(id.as_str()));
+            let kind = id.and_then(|id| blocks.storage_kind(&existing.id.datanode_uuid.as_str().into(), &id));
             located
                 .storage_types
-                .insert(index, hadron_proto::hdfs::StorageTypeProto::Disk as i32);
+                .insert(index, storage_type_to_wire(kind.unwrap_or_default()));
             located.is_cached.insert(index, false);
         }
         Ok(GetAdditionalDatanodeResponseProto { block: located })
@@ -294,10 +305,12 @@ fn replica(target: Target) -> ReplicaLocation {
     }
 }
 
-/// Replication and block size of a file; Hadoop's least values for one that is gone (the command then says so).
-fn file_figures(ns: &Namespace, file: InodeId) -> (u16, u64) {
-    ns.file_info_by_id(file)
-        .map_or((1, 0), |status| (status.replication, status.block_size))
+/// Replication, block size and storage policy of a file; Hadoop's least values for one that is gone (the command then
+/// says so).
+fn file_figures(ns: &Namespace, file: InodeId) -> (u16, u64, u8) {
+    ns.file_info_by_id(file).map_or((1, 0, 0), |status| {
+        (status.replication, status.block_size, status.storage_policy)
+    })
 }
 
 impl Call {
@@ -373,7 +386,8 @@ impl Call {
     /// Targets for the file's next block.
     fn choose_targets(&self, file: InodeId, request: &AddBlockRequestProto) -> HadoopResult<Vec<Target>> {
         let state = &self.shared.state;
-        let (replication, block_size) = file_figures(&state.ns.read(), file);
+        let (replication, block_size, policy) = file_figures(&state.ns.read(), file);
+        Members::note_client(&self.shared.members, state, self.context.peer);
         let wanted = PlacementRequest {
             writer: Some(self.context.peer),
             count: usize::from(replication),
@@ -383,10 +397,11 @@ impl Call {
                 .iter()
                 .map(|node| node.id.datanode_uuid.as_str().into())
                 .collect(),
-            existing: Vec::new(),
+            policy,
             favored: request.favored_nodes.clone(),
             no_local_write: request.flags.contains(&NO_LOCAL_WRITE),
             ignore_client_locality: request.flags.contains(&IGNORE_CLIENT_LOCALITY),
+            ..PlacementRequest::default()
         };
         let blocks = state.blocks.lock();
         blocks

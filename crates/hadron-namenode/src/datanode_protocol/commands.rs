@@ -1,16 +1,18 @@
 //! Heartbeats in, orders out.
 
-use super::Core;
+use super::{Core, names, registration};
 use crate::convert::datanode_info;
 use hadron_blockmap::{
-    DatanodeCommand, Heartbeat, StorageDescription, StorageReport, StorageState, Target, TransferTask,
+    DatanodeCommand, Heartbeat, SlowPeer, StorageDescription, StorageReport, StorageState, Target, TransferTask,
+    VolumeFailures,
 };
 use hadron_proto::convert::storage_type_to_wire;
 use hadron_proto::datanode::block_command_proto::Action;
 use hadron_proto::datanode::datanode_command_proto::Type;
 use hadron_proto::datanode::{
-    BlockCommandProto, DatanodeCommandProto, FinalizeCommandProto, HeartbeatRequestProto, HeartbeatResponseProto,
-    RegisterCommandProto,
+    BalancerBandwidthCommandProto, BlockCommandProto, DatanodeCommandProto, FinalizeCommandProto,
+    HeartbeatRequestProto, HeartbeatResponseProto, RegisterCommandProto, SlowPeerReportProto,
+    VolumeFailureSummaryProto,
 };
 use hadron_proto::hdfs::datanode_storage_proto::StorageState as StorageStateProto;
 use hadron_proto::hdfs::{
@@ -20,19 +22,12 @@ use hadron_types::{Block, BlockPoolId, HadoopResult, StorageType};
 
 /// Serves `sendHeartbeat`.
 pub(super) fn heartbeat(core: &Core, request: &HeartbeatRequestProto) -> HadoopResult<HeartbeatResponseProto> {
-    let node = core.verify(&request.registration)?;
-    let beat = Heartbeat {
-        node,
-        storages: request.reports.iter().map(storage_report).collect(),
-        xmits: request.xmits_in_progress(),
-        xceivers: request.xceiver_count(),
-        failed_volumes: request.failed_volumes(),
-        cache_capacity: request.cache_capacity(),
-        cache_used: request.cache_used(),
-        wants_report_lease: request.request_full_block_report_lease(),
-    };
+    let beat = read_heartbeat(core, request)?;
     let state = &core.shared.state;
     let reply = state.with_blocks(|source, blocks, now| blocks.heartbeat(&beat, source, now, &mut state.rng()));
+    if reply.disallowed {
+        return Err(registration::disallowed(&request.registration, ""));
+    }
     let pool = state.block_pool();
     Ok(HeartbeatResponseProto {
         cmds: reply
@@ -44,6 +39,49 @@ pub(super) fn heartbeat(core: &Core, request: &HeartbeatRequestProto) -> HadoopR
         full_block_report_lease_id: Some(reply.report_lease),
         ..HeartbeatResponseProto::default()
     })
+}
+
+/// What a heartbeat or lifeline says.
+pub(super) fn read_heartbeat(core: &Core, request: &HeartbeatRequestProto) -> HadoopResult<Heartbeat> {
+    let node = core.verify(&request.registration)?;
+    core.verify_address(&request.registration)?;
+    let failures = request.volume_failure_summary.as_ref();
+    Ok(Heartbeat {
+        node,
+        storages: request.reports.iter().map(storage_report).collect(),
+        xmits: request.xmits_in_progress(),
+        xceivers: request.xceiver_count(),
+        failed_volumes: request.failed_volumes(),
+        volume_failures: failures.map(volume_failures),
+        slow_peers: request
+            .slow_peers
+            .iter()
+            .take(SlowPeer::MAX_KEPT)
+            .map(slow_peer)
+            .collect(),
+        cache_capacity: request.cache_capacity(),
+        cache_used: request.cache_used(),
+        wants_report_lease: request.request_full_block_report_lease(),
+    })
+}
+
+fn volume_failures(summary: &VolumeFailureSummaryProto) -> VolumeFailures {
+    let locations = summary
+        .failed_storage_locations
+        .iter()
+        .take(VolumeFailures::MAX_LOCATIONS);
+    VolumeFailures {
+        locations: locations.map(|location| names::printable(location)).collect(),
+        last_failure: summary.last_volume_failure_date,
+        capacity_lost: summary.estimated_capacity_lost_total,
+    }
+}
+
+fn slow_peer(peer: &SlowPeerReportProto) -> SlowPeer {
+    SlowPeer {
+        name: names::printable(peer.data_node_id()).into(),
+        latency_ms: peer.aggregate_latency(),
+    }
 }
 
 /// A storage as reports name it. Unknown media count as disks, as with peers older than the medium.
@@ -89,6 +127,11 @@ fn command(order: &DatanodeCommand, pool: &BlockPoolId) -> Option<DatanodeComman
             blocks: blocks.iter().map(BlockProto::from).collect(),
             ..BlockCommandProto::default()
         })),
+        DatanodeCommand::BalancerBandwidth(bandwidth) => Some(DatanodeCommandProto {
+            cmd_type: Type::BalancerBandwidthCommand as i32,
+            balancer_cmd: Some(BalancerBandwidthCommandProto { bandwidth: *bandwidth }),
+            ..DatanodeCommandProto::default()
+        }),
         _ => None,
     }
 }

@@ -7,15 +7,14 @@
 //! [`reports::SLICE`] replicas at a time; a finished replica wakes `complete` before its report is answered.
 
 mod commands;
-mod hosts;
+mod lifeline;
 mod names;
 mod registration;
 mod reports;
-mod settings;
 mod version;
 
+pub use lifeline::LifelineProtocol;
 pub(crate) use reports::bad_blocks;
-pub use settings::DatanodeSettings;
 
 use crate::Shared;
 use bytes::Bytes;
@@ -43,14 +42,13 @@ pub struct DatanodeProtocol {
 /// What the handlers share; futures of long calls keep it.
 struct Core {
     shared: Arc<Shared>,
-    settings: DatanodeSettings,
 }
 
 impl DatanodeProtocol {
     /// The protocol over `shared`.
-    pub fn new(shared: Arc<Shared>, settings: DatanodeSettings) -> Self {
+    pub fn new(shared: Arc<Shared>) -> Self {
         Self {
-            core: Arc::new(Core { shared, settings }),
+            core: Arc::new(Core { shared }),
         }
     }
 }
@@ -132,6 +130,34 @@ impl Core {
         tracing::warn!(%node, "a datanode of another file system calls");
         let message = format!("Unregistered server: {node}");
         Err(HadoopError::new(ErrorKind::UnregisteredNode, message))
+    }
+
+    /// Checks that the node known by this uuid is the one that calls, and not another at a second address.
+    ///
+    /// Errors: `UnregisteredNodeException`, on which a DataNode stops serving this NameNode.
+    fn verify_address(&self, registration: &DatanodeRegistrationProto) -> HadoopResult<()> {
+        let id = &registration.datanode_id;
+        let known = self
+            .shared
+            .state
+            .blocks
+            .lock()
+            .datanode_id(&id.datanode_uuid.as_str().into());
+        let Some(known) = known else {
+            return Ok(());
+        };
+        if u32::from(known.xfer_port) == id.xfer_port && known.ip.to_string() == id.ip_addr {
+            return Ok(());
+        }
+        let (node, stored) = (names::registration(registration), known.xfer_addr());
+        tracing::warn!(%node, %stored, "two datanodes have one uuid");
+        Err(HadoopError::new(
+            ErrorKind::UnregisteredNode,
+            format!(
+                "Data node {node} is attempting to report storage ID {}. Node {stored} is expected to serve this storage.",
+                known.uuid
+            ),
+        ))
     }
 
     /// Claims that this NameNode is active, with the number of its last transaction.

@@ -1,10 +1,11 @@
 //! A DataNode introduces itself: the checks of `NameNodeRpcServer.registerDatanode` and
 //! `DatanodeManager.registerDatanode`, in their order.
 
-use super::{Core, decode, hosts, names, version};
+use super::{Core, decode, names, version};
+use crate::members::{Unresolved, has_name, is_local, log_changes};
 use crate::settings::SOFTWARE_VERSION;
 use bytes::Bytes;
-use hadron_blockmap::{DatanodeId, Registration};
+use hadron_blockmap::{DatanodeId, Registration, RegistrationError};
 use hadron_net::{CallContext, Reply};
 use hadron_proto::convert::no_block_keys;
 use hadron_proto::datanode::{DatanodeRegistrationProto, RegisterDatanodeRequestProto, RegisterDatanodeResponseProto};
@@ -46,14 +47,22 @@ pub(super) fn register(core: &Arc<Core>, context: &CallContext, body: Bytes) -> 
         Err(error) => return Reply::error(error),
     };
     let peer = context.peer.to_canonical();
-    if !core.settings.check_host_name || hosts::is_local(peer) {
-        return Reply::of(admit(core, request.registration, peer, true));
+    let members = &core.shared.members;
+    let needs_name = members.settings().check_host_name && !is_local(peer);
+    let host = names::printable(&request.registration.datanode_id.host_name);
+    if !needs_name && let Some(rack) = members.known_rack(peer, &host) {
+        return Reply::of(admit(core, request.registration, peer, true, rack));
     }
-    let core = Arc::clone(core);
+    let (core, members) = (Arc::clone(core), Arc::clone(members));
     Reply::spawned(async move {
-        let lookup = tokio::task::spawn_blocking(move || hosts::has_name(peer));
-        let has_name = lookup.await.unwrap_or(true);
-        admit(&core, request.registration, peer, has_name)
+        let lookup = tokio::task::spawn_blocking(move || {
+            let has_name = !needs_name || has_name(peer);
+            (has_name, members.resolve(peer, &host))
+        });
+        let (has_name, rack) = lookup
+            .await
+            .map_err(|error| HadoopError::io(format!("look up a datanode: {error}")))?;
+        admit(&core, request.registration, peer, has_name, rack)
     })
 }
 
@@ -62,12 +71,14 @@ fn admit(
     mut registration: DatanodeRegistrationProto,
     peer: IpAddr,
     has_name: bool,
+    rack: Result<Arc<str>, Unresolved>,
 ) -> HadoopResult<RegisterDatanodeResponseProto> {
-    let checked = check(core, &registration, peer, has_name);
+    let checked = check(core, &registration, peer, has_name)
+        .and_then(|()| rack.map_err(|error| HadoopError::new(ErrorKind::UnresolvedTopology, error.to_string())));
     if let Err(error) = &checked {
         tracing::warn!(node = %names::registration(&registration), %error, "datanode is not taken in");
     }
-    checked?;
+    let rack = checked?;
     registration.datanode_id.ip_addr = peer.to_string();
     registration.keys = no_block_keys();
     let id = datanode_id(&registration, peer)?;
@@ -75,13 +86,22 @@ fn admit(
     let accepted = Registration {
         id,
         software_version: names::printable(&registration.software_version),
-        rack: None,
+        rack: Some(rack.to_string()),
     };
     let state = &core.shared.state;
+    let standing = core
+        .shared
+        .members
+        .standing(peer, &accepted.id.host_name, accepted.id.xfer_port);
     state
-        .with_blocks(|source, blocks, now| blocks.register(accepted, source, now))
-        .map_err(|error| HadoopError::io(error.to_string()))?;
-    tracing::info!(%uuid, %address, version = %registration.software_version, "datanode registered");
+        .with_blocks(|source, blocks, now| {
+            blocks.register(accepted, source, now)?;
+            blocks.set_standing(&uuid, &standing, now);
+            Ok(())
+        })
+        .map_err(|error| refused(&error, &rack, &address))?;
+    log_changes(state);
+    tracing::info!(%uuid, %address, %rack, version = %registration.software_version, "datanode registered");
     Ok(RegisterDatanodeResponseProto { registration })
 }
 
@@ -90,19 +110,20 @@ fn check(core: &Core, registration: &DatanodeRegistrationProto, peer: IpAddr, ha
     let name = names::printable(&registration.datanode_id.host_name);
     if !has_name {
         let reason = format!("hostname cannot be resolved (ip={peer}, hostname={peer})");
-        return Err(disallowed(registration, peer, &reason));
+        return Err(disallowed_at(registration, peer, &reason));
     }
-    if !core.settings.admitted.admits(peer, &name) {
-        return Err(disallowed(registration, peer, "the host is not in the include-list"));
+    let id = datanode_id(registration, peer)?;
+    if !core.shared.members.standing(peer, &name, id.xfer_port).included {
+        return Err(disallowed_at(registration, peer, "the host is not in the include-list"));
     }
-    datanode_id(registration, peer).map(|_| ())
+    Ok(())
 }
 
 /// Old versions are refused; another version than ours must at least have been upgraded along with us.
 fn check_version(core: &Core, registration: &DatanodeRegistrationProto) -> HadoopResult<()> {
     let (theirs, minimum) = (
         names::printable(&registration.software_version),
-        &core.settings.min_version,
+        &core.shared.members.settings().min_version,
     );
     if version::compare(&theirs, minimum) == Ordering::Less {
         return Err(HadoopError::new(
@@ -130,14 +151,33 @@ fn check_version(core: &Core, registration: &DatanodeRegistrationProto) -> Hadoo
     Ok(())
 }
 
-fn disallowed(registration: &DatanodeRegistrationProto, peer: IpAddr, reason: &str) -> HadoopError {
+fn disallowed_at(registration: &DatanodeRegistrationProto, peer: IpAddr, reason: &str) -> HadoopError {
     let mut seen = registration.clone();
     seen.datanode_id.ip_addr = peer.to_string();
+    disallowed(&seen, reason)
+}
+
+/// "You may not serve", on which a DataNode stops.
+pub(super) fn disallowed(registration: &DatanodeRegistrationProto, reason: &str) -> HadoopError {
     let message = format!(
         "Datanode denied communication with namenode because {reason}: {}",
-        names::registration(&seen)
+        names::registration(registration)
     );
     HadoopError::new(ErrorKind::DisallowedDatanode, message)
+}
+
+fn refused(error: &RegistrationError, rack: &str, address: &str) -> HadoopError {
+    match error {
+        RegistrationError::OddRack { .. } => {
+            tracing::error!(%address, %rack, %error, "mend the topology mapping, then run refreshNodes");
+            let message = format!(
+                "Failed to add {rack}/{address}: You cannot have a rack and a non-rack node at the same level of the \
+                 network topology."
+            );
+            HadoopError::new(ErrorKind::InvalidTopology, message)
+        }
+        error => HadoopError::io(error.to_string()),
+    }
 }
 
 fn datanode_id(registration: &DatanodeRegistrationProto, peer: IpAddr) -> HadoopResult<DatanodeId> {

@@ -6,7 +6,7 @@ use crate::Shared;
 use bytes::Bytes;
 use hadron_blockmap::report::ReportReader;
 use hadron_blockmap::{
-    FullReport, Increment, IncrementKind, ReportError, ReportProgress, StorageDescription, StorageIncrements,
+    FullReport, Increment, IncrementKind, ReportError, ReportProgress, ReportRpc, StorageDescription, StorageIncrements,
 };
 use hadron_namespace::command::CommitBlockSynchronization;
 use hadron_net::Reply;
@@ -39,6 +39,7 @@ pub(super) fn full(core: &Arc<Core>, body: Bytes) -> Reply {
 
 async fn full_report(core: &Core, request: BlockReportRequestProto) -> HadoopResult<BlockReportResponseProto> {
     let node = core.verify(&request.registration)?;
+    core.verify_address(&request.registration)?;
     check_pool(core, &request.block_pool_id)?;
     let state = &core.shared.state;
     let context = request.context.as_ref();
@@ -63,9 +64,12 @@ async fn full_report(core: &Core, request: BlockReportRequestProto) -> HadoopRes
     for reader in readers {
         process_storage(core, &node, reader, &request.registration).await?;
     }
-    let is_only = context.is_none_or(|context| context.total_rpcs <= 1);
-    let is_last = context.is_none_or(|context| context.cur_rpc + 1 >= context.total_rpcs);
-    state.with_blocks(|_, blocks, _| blocks.end_full_report_rpc(&node, &named, is_only, is_last));
+    let rpc = context.map_or(ReportRpc::ONLY, |context| ReportRpc {
+        report: context.id,
+        number: u32::try_from(context.cur_rpc).unwrap_or(0),
+        count: u32::try_from(context.total_rpcs).unwrap_or(1),
+    });
+    state.with_blocks(|_, blocks, _| blocks.end_full_report_rpc(&node, &named, rpc));
     Ok(BlockReportResponseProto {
         cmd: Some(finalize_command(&state.block_pool())),
     })

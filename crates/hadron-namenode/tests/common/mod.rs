@@ -115,6 +115,8 @@ impl Cluster {
                     xmits: 0,
                     xceivers: 0,
                     failed_volumes: 0,
+                    volume_failures: None,
+                    slow_peers: Vec::new(),
                     cache_capacity: 0,
                     cache_used: 0,
                     wants_report_lease: false,

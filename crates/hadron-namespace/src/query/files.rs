@@ -169,6 +169,11 @@ impl Namespace {
             .collect()
     }
 
+    /// Whether there is such a file and it is open for writing.
+    pub fn is_open(&self, file: InodeId) -> bool {
+        self.find_inode(file).is_some_and(|handle| self.inode(handle).is_open())
+    }
+
     /// Resolves the file of a write call, by id if it is not 0, else by path.
     pub fn file_id_for_write(&self, caller: &Caller, path: &str, file_id: u64) -> HadoopResult<Option<InodeId>> {
         let at = self.resolve_file(caller, path, file_id)?;

@@ -170,7 +170,7 @@ impl Maps {
             replicated: vec![block.id.0],
         })?;
         let completed = stored(&self.namespace, block.id).context("the block is gone")?;
-        self.blocks.block_completed(&completed, NOW);
+        self.blocks.block_completed(&completed, &|_: BlockId| None, NOW);
         let _ = self.blocks.take_events();
         Ok(())
     }
