@@ -25,6 +25,7 @@ JUDGES = [
     ("go_cli", [], True),
     ("java_shell", [], True),
     ("hadron_cli", [], True),
+    ("snakebite_client", ["snakebite"], True),
     ("random_ops", ["hdfs-native"], True),
     ("crash_big_file", [], False),
     ("decommission", True, False),
