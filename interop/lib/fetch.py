@@ -190,19 +190,19 @@ def _place(archive, member):
     if archive.spark and "/deps/bin/" in member.name:
         return f"bin/{name}"
     if archive.spark and "/lib/" in member.name and name.endswith(".zip"):
-        return f"python/{name}"
+        return f"python/lib/{name}"
     return None
 
 
 def hadoop(work, version):
-    """Returns the folder of one row of HADOOP: `jars/`, and `bin/` and `python/` where Spark runs from it."""
+    """Returns the folder of one row of HADOOP: `jars/`, and `bin/` and `python/lib/` where Spark runs from it."""
     archive = HADOOP[version]
     folder = os.path.join(work, "hadoop-" + version)
     with _alone(work, "hadoop-" + version):
         if not os.path.exists(os.path.join(folder, "ready")):
             source = _pyspark(work, archive)
             shutil.rmtree(folder, ignore_errors=True)
-            for part in ["jars", "bin", "python"]:
+            for part in ["jars", "bin", "python/lib"]:
                 os.makedirs(os.path.join(folder, part))
             with tarfile.open(source) as tar:
                 for member in tar:

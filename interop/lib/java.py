@@ -4,6 +4,8 @@ import base64
 import os
 import subprocess
 
+from lib.children import write_site
+
 DRIVERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "java")
 # What Hadoop 2.7 reaches into, which Java 17 closes.
 OPENS = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in
@@ -30,13 +32,15 @@ log4j.appender.err.layout.ConversionPattern=%p %c: %m%n
 
 
 def command(java, class_path, driver, scratch):
-    """The command that runs interop/java/`driver`.java; logging is set up in the folder `scratch`."""
+    """The command that runs interop/java/`driver`.java; its configuration goes into a folder below `scratch`."""
+    conf = os.path.join(scratch, "java-conf")
+    write_site(conf, {}, {})  # 2.7 insists on finding the files
     for name, text in LOGGING.items():
-        with open(os.path.join(scratch, name), "w") as file:
+        with open(os.path.join(conf, name), "w") as file:
             file.write(text)
     return [java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *OPENS, "-Dfile.encoding=UTF-8",
-            f"-Dlog4j2.configurationFile={scratch}/log4j2.properties", f"-Dlog4j.configuration=file:{scratch}/log4j.properties",
-            f"-Dhadoop.home.dir={scratch}", "-cp", class_path, os.path.join(DRIVERS, driver + ".java")]
+            f"-Dlog4j2.configurationFile={conf}/log4j2.properties", f"-Dlog4j.configuration=file:{conf}/log4j.properties",
+            f"-Dhadoop.home.dir={scratch}", "-cp", f"{conf}:{class_path}", os.path.join(DRIVERS, driver + ".java")]
 
 
 class JavaShell:
