@@ -40,11 +40,18 @@ def write_site(folder, core, hdfs):
             out.write("</configuration>\n")
 
 
-def wait_operational(http, enough, seconds, log):
-    """Waits until the NameNode at `http` is out of safe mode and `enough(state)` holds for its FSNamesystemState."""
+def wait_operational(http, enough, seconds, children):
+    """Waits until the NameNode at `http` is out of safe mode and `enough(state)` holds for its FSNamesystemState.
+
+    One of `children` that runs and ends meanwhile ends the waiting: RuntimeError.
+    """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    watched = [name for name in children.processes if children.alive(name)]
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        ended = [name for name in watched if not children.alive(name)]
+        if ended:
+            raise RuntimeError(f"{ended[0]} ended before the NameNode was ready; see {children.log(ended[0])}")
         try:
             with opener.open(http + STATE_QUERY, timeout=2) as answer:
                 state = json.load(answer)["beans"][0]
@@ -53,7 +60,7 @@ def wait_operational(http, enough, seconds, log):
         except (OSError, ValueError, LookupError):
             pass
         time.sleep(0.05)
-    raise TimeoutError(f"the NameNode is not ready after {seconds} s; see {log}")
+    raise TimeoutError(f"the NameNode is not ready after {seconds} s; see {children.log('nn')}")
 
 
 class Children:

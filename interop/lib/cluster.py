@@ -129,7 +129,7 @@ class Daemons:
         room = running * disk.f_blocks * disk.f_frsize
         # Root's share of the disk and what a DataNode keeps free are not offered.
         wait_operational(self.http, lambda state: state["NumLiveDataNodes"] >= running and state["CapacityTotal"] >= 0.7 * room,
-                         seconds, self.children.log("nn"))
+                         seconds, self.children)
 
     def alive(self):
         return self.children.alive()
