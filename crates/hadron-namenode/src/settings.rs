@@ -43,6 +43,10 @@ pub struct Settings {
     pub storage_policies: bool,
     /// `dfs.storage.policy.permissions.superuser-only`.
     pub storage_policy_superuser_only: bool,
+    /// `dfs.quota.by.storage.type.enabled`.
+    pub quota_by_type: bool,
+    /// `dfs.permissions.allow.owner.set.quota`.
+    pub owner_sets_quota: bool,
     /// What `getServerDefaults` answers.
     pub defaults: ServerDefaults,
     /// Which DataNodes may join, and where they stand.
@@ -91,6 +95,8 @@ impl Settings {
             acls_enabled: conf.get(keys::DFS_NAMENODE_ACLS_ENABLED),
             storage_policies: conf.get(keys::DFS_STORAGE_POLICY_ENABLED),
             storage_policy_superuser_only: conf.get(keys::DFS_STORAGE_POLICY_PERMISSIONS_SUPERUSER_ONLY),
+            quota_by_type: conf.get(keys::DFS_QUOTA_BY_STORAGE_TYPE_ENABLED),
+            owner_sets_quota: conf.get(keys::DFS_PERMISSIONS_ALLOW_OWNER_SET_QUOTA),
             defaults: ServerDefaults::from_configuration(conf),
             datanodes: DatanodeSettings::from_configuration(conf),
             blocks: block_settings(conf),

@@ -30,7 +30,7 @@ pub struct Command {
     /// What to do. `None` after decoding a command of a newer version; it applies as an error.
     #[prost(
         oneof = "Op",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 43, 44"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 40, 42, 43, 44"
     )]
     pub op: Option<Op>,
 }
@@ -521,6 +521,36 @@ ops! {
     }
     /// Does nothing; for tests of logs and as a barrier.
     "37" Noop {}
+    /// Moves the blocks of files of the same directory to the end of another and removes them.
+    "40" Concat {
+        /// Absolute path of the file that grows.
+        #[prost(string, tag = "1")]
+        target: String,
+        /// Absolute paths of the files that vanish, in the order of their blocks.
+        #[prost(string, repeated, tag = "2")]
+        sources: Vec<String>,
+    }
+    /// Changes what a directory may take.
+    "42" SetQuota {
+        /// Absolute path.
+        #[prost(string, tag = "1")]
+        path: String,
+        /// Names: `i64::MAX` keeps the quota as it is, -1 takes it away.
+        #[prost(sint64, tag = "2")]
+        names: i64,
+        /// Bytes times replication, or bytes of `storage_type`; as above.
+        #[prost(sint64, tag = "3")]
+        space: i64,
+        /// Wire number of the storage type that `space` is about; absent: all.
+        #[prost(uint32, optional, tag = "4")]
+        storage_type: Option<u32>,
+        /// Switch: the owner of the parent may as well (`dfs.permissions.allow.owner.set.quota`).
+        #[prost(bool, tag = "5")]
+        allow_owner: bool,
+        /// Switch: quotas by storage type are refused (`dfs.quota.by.storage.type.enabled` is false).
+        #[prost(bool, tag = "6")]
+        types_disabled: bool,
+    }
     /// Sets the storage policy of a file or directory.
     "43" SetStoragePolicy {
         /// Absolute path.

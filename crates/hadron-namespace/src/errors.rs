@@ -65,3 +65,44 @@ pub(crate) fn superuser_required(user: &str) -> HadoopError {
         "Access denied for user {user}. Superuser privilege is required"
     ))
 }
+/// Bytes with a binary prefix and up to two decimals, as Java's `TraditionalBinaryPrefix` shows them: `384 MB`, `1.50 KB`.
+pub(crate) fn binary_size(bytes: i64) -> String {
+    const PREFIXES: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
+    let sign = if bytes < 0 { "-" } else { "" };
+    let size = bytes.unsigned_abs();
+    if size < 1024 {
+        return format!("{sign}{size} B");
+    }
+    let mut power = (size.ilog2() / 10) as usize;
+    let unit = 1u64 << (10 * power);
+    if size.is_multiple_of(unit) {
+        return format!("{sign}{} {}B", size / unit, PREFIXES[power - 1]);
+    }
+    let mut shown = format!("{:.2}", size as f64 / unit as f64);
+    if shown.starts_with("1024") && power < PREFIXES.len() {
+        power += 1;
+        shown = format!("{:.2}", size as f64 / (1u64 << (10 * power)) as f64);
+    }
+    format!("{sign}{shown} {}B", PREFIXES[power - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::binary_size;
+
+    #[test]
+    fn sizes_are_shown_as_java_does() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KB"),
+            (1536, "1.50 KB"),
+            (402_653_184, "384 MB"),
+            (-2048, "-2 KB"),
+            (1_048_575, "1.00 MB"),
+            (i64::MAX, "8.00 EB"),
+        ] {
+            assert_eq!(binary_size(bytes), shown);
+        }
+    }
+}

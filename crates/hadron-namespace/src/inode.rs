@@ -31,6 +31,7 @@ pub(crate) const MAX_REPLICATION: u16 = (1 << 12) - 1;
 /// Largest preferred block size an inode can hold.
 pub(crate) const MAX_BLOCK_SIZE: u64 = LOW_48;
 const OPEN_BIT: u64 = 1 << 60;
+const QUOTA_BIT: u64 = 1 << 61;
 
 /// What an inode is, and where its contents are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,7 +68,7 @@ pub(crate) struct Inode {
     id: u64,
     /// user 24 | group 24 | storage policy 4 | unused 2 | mode 10.
     access: u64,
-    /// unused 3 | open 1 | replication 12 | preferred block size 48.
+    /// unused 2 | has quota 1 | open 1 | replication 12 | preferred block size 48.
     header: u64,
     mtime: Time48,
     atime: Time48,
@@ -146,6 +147,13 @@ impl Inode {
     }
     pub(crate) fn set_open(&mut self, open: bool) {
         self.header = self.header & !OPEN_BIT | if open { OPEN_BIT } else { 0 };
+    }
+    /// Whether the directory has a row in the table of quotas.
+    pub(crate) fn has_quota(&self) -> bool {
+        self.header & QUOTA_BIT != 0
+    }
+    pub(crate) fn set_has_quota(&mut self, has: bool) {
+        self.header = self.header & !QUOTA_BIT | if has { QUOTA_BIT } else { 0 };
     }
     pub(crate) fn mtime(&self) -> TimeMs {
         self.mtime.get()

@@ -25,6 +25,7 @@ mod ops;
 mod outcome;
 mod permission;
 mod query;
+mod quota;
 mod resolve;
 mod retry;
 mod status;
@@ -42,6 +43,7 @@ pub use namespace::{FIRST_BLOCK_ID, FIRST_GENERATION_STAMP, Identity, Namespace}
 pub use ops::{DELETE_INLINE_BUDGET, RECLAIM_BUDGET};
 pub use outcome::{AllocatedBlock, Appended, Applied, Effect, LeaseProgress, Outcome, OutcomeValue};
 pub use query::{CONTENT_SUMMARY_SLICE, ContentSummary, ListingPage, StatusView, SummaryCursor};
+pub use quota::{NO_QUOTA, QUOTA_TYPES, QuotaLimits, QuotaUsage, quota_type_index};
 pub use retry::{RETRY_CACHE_EXPIRY_MS, RETRY_CACHE_MAX_ENTRIES};
 pub use status::{
     Counts, FileBlock, FileBlocks, FileStatus, Listing, ListingEntry, ListingLimits, OpenFile, StoredBlock,

@@ -22,6 +22,8 @@ pub struct MemoryUsage {
     pub names: usize,
     /// Open files and their holders.
     pub open_files: usize,
+    /// Quotas of directories.
+    pub quotas: usize,
     /// Retry cache.
     pub retry_cache: usize,
 }
@@ -29,7 +31,14 @@ pub struct MemoryUsage {
 impl MemoryUsage {
     /// All tables that grow with files: everything but the retry cache, which is bounded.
     pub fn files_total(&self) -> usize {
-        self.inodes + self.long_names + self.directories + self.blocks + self.indexes + self.names + self.open_files
+        self.inodes
+            + self.long_names
+            + self.directories
+            + self.blocks
+            + self.indexes
+            + self.names
+            + self.open_files
+            + self.quotas
     }
 }
 
@@ -61,6 +70,7 @@ impl Namespace {
             indexes: self.inode_index.memory_bytes() + self.block_index.memory_bytes(),
             names: self.names.memory_bytes(),
             open_files: self.open_files.memory_bytes() + self.holders.memory_bytes() + holders,
+            quotas: self.quotas.memory_bytes(),
             retry_cache: self.retry.memory_bytes(),
         }
     }

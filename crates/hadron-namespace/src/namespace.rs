@@ -1,6 +1,7 @@
 //! The namespace: every table of the replicated state, and the small steps operations are made of.
 //!
 //! Operations live in `ops`, queries in `query`; both work through the steps here, which keep the tables consistent:
+//! counters of quotas follow every step but `link` and `unlink`,
 //! an inode is in the id index exactly while it is in the arena, a child's parent lists it, a block's file lists it.
 //! Nothing here checks permissions or texts; nothing here can fail.
 
@@ -12,6 +13,7 @@ use crate::inode::{
     BlockHandle, BlockListHandle, BlockRecord, BlockState, ChildPosition, Content, Directory, DirectoryHandle, Inode,
     InodeHandle,
 };
+use crate::quota::{Quota, QuotaUsage};
 use crate::retry::RetryCache;
 use crate::strings::StringTable;
 use hadron_types::{Block, BlockId, BlockPoolId, FsPermission, GenerationStamp, InodeId, TimeMs, UNSPECIFIED_POLICY};
@@ -61,6 +63,8 @@ pub struct Namespace {
     pub(crate) holders: CowMap<Arc<str>, u32>,
     /// Stamp of the running recovery of blocks that are under recovery.
     pub(crate) recoveries: CowMap<BlockId, GenerationStamp>,
+    /// Limits and counters of directories that have a quota.
+    pub(crate) quotas: CowMap<InodeHandle, Quota>,
     /// Roots of detached trees; the last one is freed first.
     pub(crate) detached: Vec<InodeHandle>,
     pub(crate) retry: RetryCache,
@@ -104,6 +108,7 @@ impl Namespace {
             open_files: CowMap::new(),
             holders: CowMap::new(),
             recoveries: CowMap::new(),
+            quotas: CowMap::new(),
             detached: Vec::new(),
             retry: RetryCache::new(),
             next_inode: InodeId::ROOT.next(),
@@ -198,8 +203,29 @@ impl Namespace {
         handle
     }
 
-    /// Lists `child`, under the name it has, in directory `parent`.
+    /// Lists `child`, under the name it has, in directory `parent`, and charges what it takes.
     pub(crate) fn attach(&mut self, parent: InodeHandle, child: InodeHandle) {
+        self.link(parent, child);
+        if !self.quota_line(parent).is_empty() {
+            let usage = self.measure(child, self.effective_policy(parent), true).total;
+            self.charge(parent, usage);
+        }
+    }
+
+    /// Takes `child` out of its parent, which gets back what it took; it has no parent afterwards.
+    pub(crate) fn detach(&mut self, child: InodeHandle) {
+        let Some(parent) = self.inode(child).parent() else {
+            return;
+        };
+        if !self.quota_line(parent).is_empty() {
+            let usage = self.measure(child, self.effective_policy(parent), true).total;
+            self.refund(parent, usage);
+        }
+        self.unlink(child);
+    }
+
+    /// Lists `child` in directory `parent` without charging anybody.
+    pub(crate) fn link(&mut self, parent: InodeHandle, child: InodeHandle) {
         self.inode_mut(child).set_parent(Some(parent));
         let Content::Directory(directory) = self.inode(parent).content else {
             return;
@@ -212,8 +238,8 @@ impl Namespace {
         }
     }
 
-    /// Takes `child` out of its parent; it has none afterwards.
-    pub(crate) fn detach(&mut self, child: InodeHandle) {
+    /// Takes `child` out of its parent; nobody gets back what it took.
+    pub(crate) fn unlink(&mut self, child: InodeHandle) {
         let Some(parent) = self.inode(child).parent() else {
             return;
         };
@@ -262,6 +288,10 @@ impl Namespace {
 
     /// Sets an inode's own storage policy, keeping the count of directories that have one.
     pub(crate) fn set_policy(&mut self, handle: InodeHandle, policy: u8) {
+        let counts = self.inode(handle).storage_policy() != policy
+            && self.has_quotas()
+            && (!self.quota_line(handle).is_empty() || self.holds_quotas(handle));
+        let took = counts.then(|| self.measure(handle, self.inherited_policy(handle), true).total);
         let inode = self.inodes.get_mut(handle);
         let before = inode.storage_policy();
         inode.set_storage_policy(policy);
@@ -269,6 +299,20 @@ impl Namespace {
             self.directory_policies += u64::from(policy != UNSPECIFIED_POLICY);
             self.directory_policies -= u64::from(before != UNSPECIFIED_POLICY);
         }
+        if let Some(took) = took {
+            let takes = self.recount(handle);
+            if let Some(parent) = self.inode(handle).parent() {
+                self.charge(parent, takes.minus(took));
+            }
+        }
+    }
+
+    /// Sets how many replicas a file wants.
+    pub(crate) fn set_file_replication(&mut self, file: InodeHandle, replication: u16) {
+        let took = self.file_usage(file);
+        self.inode_mut(file).set_replication(replication);
+        let takes = self.file_usage(file);
+        self.charge(file, takes.minus(took));
     }
 
     // --- open files -----------------------------------------------------------------------------------------------
@@ -384,7 +428,21 @@ impl Namespace {
             }
         };
         self.inode_mut(file).content = content;
+        if self.has_quotas() {
+            self.charge(file, self.block_usage(handle));
+        }
         handle
+    }
+
+    /// What a block takes at its file's replication and policy; nothing where no quota asks.
+    fn block_usage(&self, block: BlockHandle) -> QuotaUsage {
+        if !self.has_quotas() {
+            return QuotaUsage::default();
+        }
+        let record = self.block(block);
+        let inode = self.inode(record.file);
+        let bytes = Self::charged_bytes(record, inode.block_size());
+        Self::cost(bytes, inode.replication(), self.effective_policy(record.file))
     }
 
     /// Removes the last block of a file and returns it.
@@ -409,6 +467,8 @@ impl Namespace {
             }
         };
         self.inode_mut(file).content = content;
+        let usage = self.block_usage(handle);
+        self.refund(file, usage);
         let record = self.blocks.remove(handle);
         if record.is_complete() {
             self.complete_blocks -= 1;
@@ -420,9 +480,12 @@ impl Namespace {
 
     /// Changes a block's state, keeping the count of complete blocks and the table of recoveries.
     pub(crate) fn set_block_state(&mut self, handle: BlockHandle, state: BlockState) {
+        let took = self.block_usage(handle);
         let record = self.blocks.get_mut(handle);
         let before = std::mem::replace(&mut record.state, state);
-        let id = record.id();
+        let (id, file) = (record.id(), record.file);
+        let takes = self.block_usage(handle);
+        self.charge(file, takes.minus(took));
         match (before == BlockState::Complete, state == BlockState::Complete) {
             (false, true) => self.complete_blocks += 1,
             (true, false) => self.complete_blocks -= 1,
@@ -460,6 +523,7 @@ impl Namespace {
         if let Content::Directory(directory) = inode.content {
             self.directories.remove(directory);
             self.directory_policies -= u64::from(inode.storage_policy() != UNSPECIFIED_POLICY);
+            self.quotas.remove(&handle);
         }
         blocks
     }

@@ -118,6 +118,8 @@ error_kinds! {
     FileAlreadyExists = "org.apache.hadoop.fs.FileAlreadyExistsException",
     /// A path component is a file.
     ParentNotDirectory = "org.apache.hadoop.fs.ParentNotDirectoryException",
+    /// A directory was wanted.
+    PathIsNotDirectory = "org.apache.hadoop.fs.PathIsNotDirectoryException",
     /// Directory is not empty.
     PathIsNotEmptyDirectory = "org.apache.hadoop.fs.PathIsNotEmptyDirectoryException",
     /// Bad name.

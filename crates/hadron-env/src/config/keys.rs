@@ -270,6 +270,8 @@ keys! {
         "Whether only superusers may set storage policies.";
     DFS_QUOTA_BY_STORAGE_TYPE_ENABLED: Bool "" "dfs.quota.by.storage.type.enabled" = Some("true"),
         "Whether quotas by storage type count.";
+    DFS_PERMISSIONS_ALLOW_OWNER_SET_QUOTA: Bool "" "dfs.permissions.allow.owner.set.quota" = Some("false"),
+        "Whether the owner of a directory may set quotas on its children.";
     DFS_NAMENODE_SNAPSHOT_CAPTURE_OPENFILES: Bool "" "dfs.namenode.snapshot.capture.openfiles" = Some("false"),
         "Snapshots freeze the length of open files.";
     DFS_NAMENODE_FILE_CLOSE_NUM_COMMITTED_ALLOWED: Count "" "dfs.namenode.file.close.num-committed-allowed" = Some("0"),

@@ -7,10 +7,12 @@
 mod admin;
 mod attributes;
 mod call;
+mod concat;
 mod files;
 mod leases;
 mod listing;
 mod names;
+mod quotas;
 mod reads;
 mod security;
 mod storage_policies;
@@ -106,7 +108,7 @@ methods! {
     "getLinkTarget" => reads::get_link_target,
     "checkAccess" => reads::check_access,
     "getContentSummary" => summary::get_content_summary,
-    "getQuotaUsage" => summary::get_quota_usage,
+    "getQuotaUsage" => quotas::get_quota_usage,
     "append" => files::append,
     "abandonBlock" => write::abandon_block,
     "fsync" => write::fsync,
@@ -143,6 +145,8 @@ methods! {
     "getCurrentEditLogTxid" => admin::get_current_edit_log_txid,
     "getHAServiceState" => admin::get_ha_service_state,
     "msync" => admin::msync,
+    "setQuota" => quotas::set_quota,
+    "concat" => concat::concat,
     "getStoragePolicies" => storage_policies::get_storage_policies,
     "getStoragePolicy" => storage_policies::get_storage_policy,
     "setStoragePolicy" => storage_policies::set_storage_policy,

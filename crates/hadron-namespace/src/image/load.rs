@@ -4,12 +4,15 @@
 //! once, so that loading costs O(n log n) in the largest directory and not a search per inode.
 
 use super::ImageError;
-use super::records::{EndRecord, FileRecord, HeaderRecord, InodeRecord, RetryOutcome, RetryRecord, StatusRecord};
+use super::records::{
+    EndRecord, FileRecord, HeaderRecord, InodeRecord, QuotaRecord, RetryOutcome, RetryRecord, StatusRecord,
+};
 use super::slice::{DecodedSlice, Records};
 use crate::arena::Handle;
 use crate::inode::{BlockState, Content, Directory, DirectoryHandle, Inode, InodeHandle};
 use crate::namespace::{Identity, Namespace};
 use crate::outcome::Appended;
+use crate::quota::{QUOTA_TYPES, Quota, QuotaLimits, QuotaUsage};
 use crate::retry::{Answer, RETRY_CACHE_MAX_ENTRIES, RetryEntry};
 use crate::status::FileStatus;
 use crate::strings::MAX_STRINGS;
@@ -134,10 +137,40 @@ fn add_inode(namespace: &mut Namespace, record: InodeRecord, links: &mut Links) 
     } else {
         links.parents.push((handle, record.parent));
     }
+    if let Some(quota) = record.quota {
+        add_quota(namespace, handle, quota)?;
+    }
     match record.file {
         Some(file) => add_file(namespace, handle, file),
         None => Ok(()),
     }
+}
+
+fn add_quota(namespace: &mut Namespace, handle: InodeHandle, record: QuotaRecord) -> Result<(), ImageError> {
+    let types = |figures: &[i64]| <[i64; QUOTA_TYPES.len()]>::try_from(figures);
+    let (true, Ok(limits), Ok(used)) = (
+        namespace.inode(handle).is_directory(),
+        types(&record.by_type),
+        types(&record.used_by_type),
+    ) else {
+        let inode = namespace.inode(handle).id();
+        return inconsistent(format!("inode {inode} has a quota that does not fit it"));
+    };
+    let quota = Quota {
+        limits: QuotaLimits {
+            names: record.names,
+            space: record.space,
+            by_type: limits,
+        },
+        usage: QuotaUsage {
+            names: record.used_names,
+            space: record.used_space,
+            by_type: used,
+        },
+    };
+    namespace.quotas.insert(handle, quota);
+    namespace.inode_mut(handle).set_has_quota(true);
+    Ok(())
 }
 
 fn add_file(namespace: &mut Namespace, handle: InodeHandle, file: FileRecord) -> Result<(), ImageError> {

@@ -59,6 +59,26 @@ pub(super) struct InodeRecord {
     /// Present for files.
     #[prost(message, optional, tag = "10")]
     pub(super) file: Option<FileRecord>,
+    /// Present for directories with a quota.
+    #[prost(message, optional, tag = "11")]
+    pub(super) quota: Option<QuotaRecord>,
+}
+
+/// Limits, -1 for none, and counters of a directory. Storage types in the order SSD, DISK, ARCHIVE, PROVIDED.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct QuotaRecord {
+    #[prost(sint64, tag = "1")]
+    pub(super) names: i64,
+    #[prost(sint64, tag = "2")]
+    pub(super) space: i64,
+    #[prost(sint64, repeated, tag = "3")]
+    pub(super) by_type: Vec<i64>,
+    #[prost(sint64, tag = "4")]
+    pub(super) used_names: i64,
+    #[prost(sint64, tag = "5")]
+    pub(super) used_space: i64,
+    #[prost(sint64, repeated, tag = "6")]
+    pub(super) used_by_type: Vec<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -2,12 +2,13 @@
 
 use super::records::{
     AppendedRecord, BlockRecord, EndRecord, FileRecord, HeaderRecord, InodeRecord, InodeRecords, OpenRecord,
-    RetryOutcome, RetryRecord, RetryRecords, StatusRecord,
+    QuotaRecord, RetryOutcome, RetryRecord, RetryRecords, StatusRecord,
 };
 use super::slice::{SliceKind, encode_slice};
 use crate::arena::Handle;
 use crate::inode::InodeHandle;
 use crate::namespace::Namespace;
+use crate::quota::Quota;
 use crate::retry::{Answer, RetryEntry, RetryKey};
 use crate::status::FileStatus;
 
@@ -158,6 +159,7 @@ fn inode_record(namespace: &Namespace, handle: InodeHandle) -> InodeRecord {
         atime_ms: inode.atime().0,
         storage_policy: u32::from(inode.storage_policy()),
         file,
+        quota: namespace.quotas.get(&handle).map(quota_record),
     }
 }
 
@@ -178,6 +180,17 @@ fn retry_record(((client, call), entry): (&RetryKey, &RetryEntry)) -> RetryRecor
         call_id: call.0,
         expires_ms: entry.expires.0,
         outcome: Some(outcome),
+    }
+}
+
+fn quota_record(quota: &Quota) -> QuotaRecord {
+    QuotaRecord {
+        names: quota.limits.names,
+        space: quota.limits.space,
+        by_type: quota.limits.by_type.to_vec(),
+        used_names: quota.usage.names,
+        used_space: quota.usage.space,
+        used_by_type: quota.usage.by_type.to_vec(),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::inode::{BlockState, InodeHandle};
 use crate::namespace::Namespace;
 use crate::outcome::{Appended, Effect, OutcomeValue};
 use crate::permission::Access;
+use crate::quota::QuotaUsage;
 use crate::resolve::Purpose;
 use hadron_types::{ErrorKind, FsAction, HadoopError, HadoopResult, StoragePolicy};
 
@@ -50,6 +51,7 @@ impl Operation for Append {
                 namespace.block(last).block()
             )));
         }
+        namespace.verify_reopening(file)?;
         Ok(file)
     }
 
@@ -80,5 +82,18 @@ impl Operation for Append {
             new_block: self.new_block,
             status: namespace.status_of(file, ""),
         }))
+    }
+}
+
+impl Namespace {
+    /// Refuses to open the last block of a file again where its preferred size, at which it counts then, has no room.
+    pub(crate) fn verify_reopening(&self, file: InodeHandle) -> HadoopResult<()> {
+        let (Some(last), true) = (self.last_block(file), self.has_quotas()) else {
+            return Ok(());
+        };
+        let inode = self.inode(file);
+        let more = inode.block_size().saturating_sub(self.block(last).len());
+        let delta = Self::cost(more, inode.replication(), self.effective_policy(file));
+        self.verify_quota(file, delta, QuotaUsage::default(), None)
     }
 }

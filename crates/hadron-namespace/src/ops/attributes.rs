@@ -8,6 +8,7 @@ use crate::inode::InodeHandle;
 use crate::namespace::Namespace;
 use crate::outcome::{Effect, OutcomeValue};
 use crate::permission::{Access, is_member};
+use crate::quota::QuotaUsage;
 use crate::resolve::Purpose;
 use hadron_types::{FsAction, FsPermission, HadoopError, HadoopResult, InodeId, TimeMs};
 use std::sync::Arc;
@@ -138,7 +139,18 @@ impl Operation for SetReplication {
             ..Access::default()
         };
         namespace.check_access(context.caller, &at, access)?;
-        Ok(at.last().filter(|&inode| !namespace.inode(inode).is_directory()))
+        let Some(file) = at.last().filter(|&inode| !namespace.inode(inode).is_directory()) else {
+            return Ok(None);
+        };
+        let (old, new) = (namespace.inode(file).replication(), self.replication as u16);
+        if new > old && namespace.has_quotas() {
+            let policy = namespace.effective_policy(file);
+            let delta = namespace
+                .blocks_usage(file, new, policy)
+                .minus(namespace.file_usage(file));
+            namespace.verify_quota(file, delta, QuotaUsage::default(), None)?;
+        }
+        Ok(Some(file))
     }
 
     fn execute(
@@ -151,10 +163,9 @@ impl Operation for SetReplication {
         let Some(file) = plan else {
             return OutcomeValue::Bool(false);
         };
-        let inode = namespace.inode_mut(file);
-        let old = inode.replication();
-        inode.set_replication(u16::try_from(self.replication).unwrap_or(u16::MAX));
-        let new = inode.replication();
+        let old = namespace.inode(file).replication();
+        namespace.set_file_replication(file, u16::try_from(self.replication).unwrap_or(u16::MAX));
+        let new = namespace.inode(file).replication();
         let blocks: Vec<_> = namespace
             .blocks_of(file)
             .map(|block| namespace.block(block).block())

@@ -9,6 +9,7 @@ use crate::errors;
 use crate::inode::{BlockHandle, BlockState, InodeHandle};
 use crate::namespace::Namespace;
 use crate::outcome::{AllocatedBlock, Effect, OutcomeValue};
+use crate::quota::QuotaUsage;
 use hadron_types::{Block, ErrorKind, HadoopError, HadoopResult, TimeMs};
 
 /// What a client's final word on the last block leads to.
@@ -65,10 +66,9 @@ impl Operation for AddBlock {
                  (dfs.namenode.fs-limits.max-blocks-per-file): {count} >= {limit}"
             )));
         }
-        Ok(AddBlockPlan::Allocate(
-            file,
-            namespace.plan_commit(file, self.previous)?,
-        ))
+        let commit = namespace.plan_commit(file, self.previous)?;
+        namespace.verify_new_block(file, commit, &self.replicated)?;
+        Ok(AddBlockPlan::Allocate(file, commit))
     }
 
     fn execute(
@@ -294,6 +294,29 @@ impl Namespace {
                 self.tell_block_changed(block, self.block(block).stamp(), effects);
             }
         }
+    }
+
+    /// Refuses another block where a quota has no room for its preferred size, after `commit` has given back what the
+    /// blocks before do not need.
+    fn verify_new_block(&self, file: InodeHandle, commit: Commit, replicated: &[i64]) -> HadoopResult<()> {
+        if !self.has_quotas() {
+            return Ok(());
+        }
+        let inode = self.inode(file);
+        let cost = |bytes| Self::cost(bytes, inode.replication(), self.effective_policy(file));
+        let mut freed = QuotaUsage::default();
+        let last = self.last_block(file);
+        for block in [self.penultimate_block(file), last].into_iter().flatten() {
+            let record = self.block(block);
+            let len = match commit {
+                Commit::Length(len) if Some(block) == last => Some(len),
+                _ => (record.state == BlockState::Committed).then(|| record.len()),
+            };
+            if let Some(len) = len.filter(|_| replicated.contains(&record.id().0)) {
+                freed = freed.plus(cost(inode.block_size())).minus(cost(len));
+            }
+        }
+        self.verify_quota(file, cost(inode.block_size()), freed, None)
     }
 
     /// Closes the file if its last two blocks, and so all, are complete; answers whether it is closed.

@@ -55,6 +55,16 @@ impl Operation for Create {
         if at.last().is_none() {
             namespace.check_new_names(context, &at)?;
         }
+        match (at.last(), at.parent()) {
+            (Some(existing), Some(parent)) if namespace.has_quotas() => {
+                let freed = namespace
+                    .measure(existing, namespace.effective_policy(parent), true)
+                    .total;
+                namespace.verify_new_names(parent, 1, freed)?;
+            }
+            (Some(_), _) => {}
+            (None, _) => namespace.verify_missing_names(&at)?,
+        }
         if let Some(name) = self.policy_name() {
             policy_called(name)?;
         }

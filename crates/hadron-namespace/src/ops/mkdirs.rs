@@ -7,6 +7,7 @@ use crate::inode::InodeHandle;
 use crate::namespace::Namespace;
 use crate::outcome::{Effect, OutcomeValue};
 use crate::permission::Access;
+use crate::quota::QuotaUsage;
 use crate::resolve::{Purpose, Resolved, check_path_len};
 use hadron_types::{ErrorKind, FsAction, FsPermission, HadoopError, HadoopResult};
 
@@ -38,6 +39,7 @@ impl Operation for Mkdirs {
             namespace.check_parent_is_directory(&at)?;
         }
         namespace.check_new_names(context, &at)?;
+        namespace.verify_missing_names(&at)?;
         Ok(Some(at))
     }
 
@@ -87,6 +89,12 @@ impl Namespace {
             }
         }
         Ok(())
+    }
+
+    /// Refuses what does not exist of `at` where a quota has no room for it.
+    pub(super) fn verify_missing_names(&self, at: &Resolved) -> HadoopResult<()> {
+        let existing = at.inodes.len();
+        self.verify_new_names(at.inodes[existing - 1], at.depth - existing, QuotaUsage::default())
     }
 
     /// Refuses reserved names and names that are too long.

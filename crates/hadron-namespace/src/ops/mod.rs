@@ -7,11 +7,13 @@
 mod append;
 mod attributes;
 mod blocks;
+mod concat;
 mod create;
 mod delete;
 mod lease;
 mod mkdirs;
 mod pipeline;
+mod quota;
 mod recovery;
 mod rename;
 mod storage_policy;
@@ -77,6 +79,8 @@ macro_rules! dispatch {
             Op::ReassignLease($bound) => $body,
             Op::CommitBlockSynchronization($bound) => $body,
             Op::Noop($bound) => $body,
+            Op::Concat($bound) => $body,
+            Op::SetQuota($bound) => $body,
             Op::SetStoragePolicy($bound) => $body,
             Op::UnsetStoragePolicy($bound) => $body,
         }

@@ -7,6 +7,7 @@ use crate::inode::InodeHandle;
 use crate::namespace::Namespace;
 use crate::outcome::{Effect, OutcomeValue};
 use crate::permission::Access;
+use crate::quota::QuotaUsage;
 use crate::resolve::{Purpose, Resolved, check_path_len, is_reserved_root};
 use compact_str::CompactString;
 use hadron_types::{ErrorKind, FsAction, HadoopError, HadoopResult};
@@ -50,6 +51,7 @@ impl Operation for Rename {
             return Ok(Err(false));
         };
         namespace.check_rename_limits(context, &source, &target, target_parent)?;
+        namespace.verify_rename(moved, target_parent, None)?;
         Ok(Ok(Move {
             source: moved,
             target_parent,
@@ -113,6 +115,7 @@ impl Operation for Rename2 {
             ));
         }
         namespace.check_rename_limits(context, &source, &target, target_parent)?;
+        namespace.verify_rename(moved, target_parent, target.last())?;
         Ok(Move {
             source: moved,
             target_parent,
@@ -209,14 +212,59 @@ impl Namespace {
         Ok(())
     }
 
+    /// Refuses a move below directories, not above both places, whose quota has no room for the tree.
+    fn verify_rename(
+        &self,
+        source: InodeHandle,
+        target_parent: InodeHandle,
+        replaced: Option<InodeHandle>,
+    ) -> HadoopResult<()> {
+        if self.quota_line(target_parent).is_empty() {
+            return Ok(());
+        }
+        let above = self.ancestry(source);
+        let mut common = target_parent;
+        while !above.contains(&common) {
+            match self.inode(common).parent() {
+                Some(parent) => common = parent,
+                None => break,
+            }
+        }
+        if self.quota_line(target_parent) == self.quota_line(common) {
+            return Ok(());
+        }
+        let policy = self.effective_policy(target_parent);
+        let cached = policy == self.inherited_policy(source);
+        let mut delta = self.measure(source, policy, cached).total;
+        if let Some(replaced) = replaced {
+            delta = delta.minus(self.measure(replaced, policy, true).total);
+        }
+        self.verify_quota(target_parent, delta, QuotaUsage::default(), Some(common))
+    }
+
     fn move_inode(&mut self, planned: Move, context: Context<'_>, effects: &mut Vec<Effect>) {
         if let Some(replaced) = planned.replaced {
             self.delete_tree(replaced, context.now, effects);
         }
         let source_parent = self.inode(planned.source).parent();
-        self.detach(planned.source);
+        let inherited = self.inherited_policy(planned.source);
+        let from = source_parent.map_or_else(Vec::new, |parent| self.quota_line(parent));
+        let repriced = self.has_quotas() && inherited != self.effective_policy(planned.target_parent);
+        let moves_usage = repriced || from != self.quota_line(planned.target_parent);
+        if moves_usage {
+            self.detach(planned.source);
+        } else {
+            self.unlink(planned.source);
+        }
         self.inode_mut(planned.source).name = CompactString::from(planned.target_name);
-        self.attach(planned.target_parent, planned.source);
+        self.link(planned.target_parent, planned.source);
+        if moves_usage {
+            let usage = match repriced {
+                true => self.recount(planned.source),
+                false => self.measure(planned.source, inherited, true).total,
+            };
+            self.charge(planned.target_parent, usage);
+        }
         for parent in source_parent.into_iter().chain([planned.target_parent]) {
             self.inode_mut(parent).set_mtime(context.now);
         }

@@ -5,6 +5,7 @@ use crate::errors;
 use crate::inode::InodeHandle;
 use crate::namespace::Namespace;
 use crate::permission::Access;
+use crate::quota::{QUOTA_TYPES, QuotaLimits, QuotaUsage};
 use crate::resolve::Purpose;
 use hadron_types::{FsAction, HadoopResult, InodeId};
 
@@ -20,8 +21,10 @@ pub struct ContentSummary {
     pub files: u64,
     /// Directories, the top included.
     pub directories: u64,
-    /// Bytes times replication.
+    /// Bytes times replication; a block being written counts with the preferred size, as it does for quotas.
     pub space_consumed: u64,
+    /// Bytes by storage type where a policy says which, as [`QUOTA_TYPES`].
+    pub by_type: [u64; QUOTA_TYPES.len()],
 }
 
 /// Where a summary has got to. Holds ids and names, not places, so that the tree may change between slices.
@@ -30,12 +33,17 @@ pub struct SummaryCursor {
     /// Directories being walked, outermost first, each with the name of the last child that was counted.
     pending: Vec<(InodeId, String)>,
     summary: ContentSummary,
+    limits: QuotaLimits,
 }
 
 impl SummaryCursor {
     /// The totals so far; final when a step answered true.
     pub fn summary(&self) -> ContentSummary {
         self.summary
+    }
+    /// The quota of the top.
+    pub fn limits(&self) -> QuotaLimits {
+        self.limits
     }
 }
 
@@ -49,6 +57,7 @@ impl Namespace {
         let mut cursor = SummaryCursor {
             pending: Vec::new(),
             summary: ContentSummary::default(),
+            limits: self.quota_limits(top),
         };
         self.summarise(caller, top, &mut cursor)?;
         Ok(cursor)
@@ -104,10 +113,25 @@ impl Namespace {
             let len = self.file_len(handle);
             summary.files += 1;
             summary.len = summary.len.saturating_add(len);
-            let space = len.saturating_mul(u64::from(inode.replication()));
+            let policy = self.effective_policy(handle);
+            let taken = self.blocks_usage(handle, inode.replication(), policy);
+            let space = u64::try_from(taken.space).unwrap_or(u64::MAX);
             summary.space_consumed = summary.space_consumed.saturating_add(space);
+            let types = Self::cost(len, inode.replication(), policy).by_type;
+            for (sum, bytes) in summary.by_type.iter_mut().zip(types) {
+                *sum = sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+            }
         }
         Ok(())
+    }
+
+    /// getQuotaUsage of a directory that has a quota: its limits and counters; `None` for all else, which is counted.
+    ///
+    /// Errors: as [`Namespace::content_summary`]. Whether the caller may read what is below is not asked.
+    pub fn quota_usage(&self, caller: &Caller, path: &str) -> HadoopResult<Option<(QuotaLimits, QuotaUsage)>> {
+        let at = self.resolve(caller, path, Purpose::Read)?;
+        let top = at.last().ok_or_else(|| errors::file_not_found(&at.path))?;
+        Ok(self.quotas.get(&top).map(|quota| (quota.limits, quota.usage)))
     }
 
     fn check_directory_readable(&self, caller: &Caller, handle: InodeHandle) -> HadoopResult<()> {

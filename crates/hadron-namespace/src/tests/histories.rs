@@ -25,6 +25,9 @@ enum Step {
     Pipeline(String),
     Attributes(String, u32),
     Policy(String, Option<&'static str>),
+    Quota(String, i64, i64, Option<u32>),
+    Replication(String, i32),
+    Concat(String, String),
     Reclaim,
     Image,
     Retry,
@@ -37,6 +40,11 @@ fn path() -> impl Strategy<Value = String> {
 
 fn policy() -> impl Strategy<Value = &'static str> {
     prop_oneof![Just("COLD"), Just("one_ssd"), Just("LAZY_PERSIST"), Just("none such")]
+}
+
+/// A quota of up to `most`, or the numbers that keep one and take it away.
+fn limit(most: i64) -> impl Strategy<Value = i64> {
+    prop_oneof![2 => 1..=most, 1 => Just(i64::MAX), 1 => Just(-1)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -54,6 +62,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (path(), 0u64..100).prop_map(|(path, len)| Step::Report(path, len)),
         1 => path().prop_map(Step::Pipeline),
         2 => (path(), 0u32..0o2000).prop_map(|(path, mode)| Step::Attributes(path, mode)),
+        3 => (path(), limit(6), limit(3 << 30), proptest::option::of(1u32..4))
+            .prop_map(|(path, names, space, kind)| Step::Quota(path, names, space, kind)),
+        2 => (path(), 1i32..5).prop_map(|(path, replication)| Step::Replication(path, replication)),
+        2 => (path(), path()).prop_map(|(target, source)| Step::Concat(target, source)),
         2 => (path(), proptest::option::of(policy())).prop_map(|(path, policy)| Step::Policy(path, policy)),
         1 => Just(Step::Reclaim),
         1 => Just(Step::Image),
@@ -71,6 +83,9 @@ impl Step {
             | Self::Attributes(path, _)
             | Self::Policy(path, _) => (false, vec![path]),
             Self::Rename(from, to) | Self::Rename2(from, to, _) => (false, vec![from, to]),
+            Self::Quota(path, ..) => (false, vec![path]),
+            Self::Replication(path, _) => (true, vec![path]),
+            Self::Concat(target, source) => (true, vec![target, source]),
             Self::AddBlock(path, ..)
             | Self::Complete(path, ..)
             | Self::Append(path, _)
@@ -227,6 +242,25 @@ impl Run {
                 permission: *mode,
             }
             .into(),
+            Step::Quota(path, names, space, kind) => SetQuota {
+                path: path.clone(),
+                names: if kind.is_some() { i64::MAX } else { *names },
+                space: *space,
+                storage_type: *kind,
+                allow_owner: false,
+                types_disabled: false,
+            }
+            .into(),
+            Step::Replication(path, replication) => SetReplication {
+                path: path.clone(),
+                replication: *replication,
+            }
+            .into(),
+            Step::Concat(target, source) => Concat {
+                target: target.clone(),
+                sources: vec![self.neighbour(target).unwrap_or_else(|| source.clone())],
+            }
+            .into(),
             Step::Policy(path, Some(policy)) => SetStoragePolicy {
                 path: path.clone(),
                 policy: (*policy).to_owned(),
@@ -247,6 +281,13 @@ impl Run {
             | Step::Pipeline(path) => self.file_op(step, path),
             Step::Image | Step::Retry => return None,
         })
+    }
+
+    /// Another file of the same directory.
+    fn neighbour(&self, path: &str) -> Option<String> {
+        let parent = Model::parent(path);
+        let is_neighbour = |other: &&String| Model::parent(other) == parent && *other != path && !self.model.0[*other];
+        self.model.0.keys().find(is_neighbour).cloned()
     }
 
     fn file_op(&self, step: &Step, path: &str) -> Op {
@@ -360,6 +401,20 @@ impl Run {
         let outcome = self.world.apply(&decoded);
         self.digest = self.digest.then(&outcome);
         self.commands.push(command);
+        if let (Step::Concat(..), Ok(_), Some(Op::Concat(concat))) = (step, &outcome, &decoded.op) {
+            concat.sources.iter().for_each(|source| self.model.remove(source));
+        }
+        if let Err(error) = &outcome
+            && [
+                ErrorKind::NsQuotaExceeded,
+                ErrorKind::DsQuotaExceeded,
+                ErrorKind::QuotaByStorageTypeExceeded,
+            ]
+            .contains(&error.kind)
+        {
+            // The model has no quotas; that the tree is as before is judged by the caller.
+            return;
+        }
         if let Some(expected) = self.model.expect(step) {
             let answer = outcome.as_ref().is_ok_and(OutcomeValue::is_true);
             assert_eq!(answer, expected, "{step:?} gave {outcome:?}");

@@ -1,8 +1,10 @@
 //! Tests of the whole crate: commands in, outcomes and effects out.
 
+mod concat;
 mod files;
 mod histories;
 mod names;
+mod quotas;
 mod recovery;
 mod scale;
 mod state;

@@ -91,6 +91,7 @@ fn summaries_are_counted_in_slices() {
         files: FILES as u64,
         directories: 1 + (FILES / FILES_PER_DIRECTORY) as u64,
         space_consumed: 3 * FILES as u64,
+        by_type: [0; 4],
     };
     for budget in [1, 777, 5_000, usize::MAX] {
         let mut cursor = world.ns.content_summary(&root(), "/data").expect("readable");

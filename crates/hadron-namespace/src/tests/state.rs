@@ -3,6 +3,7 @@
 use crate::arena::Handle;
 use crate::inode::{Content, InodeHandle};
 use crate::namespace::Namespace;
+use crate::quota::{QUOTA_TYPES, QuotaUsage};
 use std::fmt::Write;
 
 /// Asserts what `namespace.rs` promises of its tables.
@@ -50,6 +51,19 @@ pub(super) fn assert_invariants(ns: &Namespace) {
             );
         }
     }
+    let rows = ns.inodes.iter().filter(|(_, inode)| inode.has_quota()).count();
+    assert_eq!(ns.quotas.len(), rows);
+    for (&directory, quota) in ns.quotas.iter() {
+        assert!(ns.inode(directory).has_quota() && quota.limits.is_set());
+        if ns.is_attached(directory) {
+            assert_eq!(
+                quota.usage,
+                usage_from_scratch(ns, directory),
+                "{}",
+                ns.path_text(directory)
+            );
+        }
+    }
     let counts = ns.counts();
     assert_eq!(counts.files + counts.directories, inodes);
     assert_eq!(
@@ -70,6 +84,31 @@ pub(super) fn assert_invariants(ns: &Namespace) {
         let block = ns.find_block(*id).expect("recovered blocks exist");
         assert_eq!(ns.block(block).state, crate::BlockState::UnderRecovery);
     }
+}
+
+/// What a tree takes, by the words of the rule and without any counter.
+fn usage_from_scratch(ns: &Namespace, handle: InodeHandle) -> QuotaUsage {
+    let inode = ns.inode(handle);
+    let mut usage = QuotaUsage {
+        names: 1,
+        ..QuotaUsage::default()
+    };
+    for child in ns.directory(handle).into_iter().flat_map(|children| children.iter()) {
+        usage = usage.plus(usage_from_scratch(ns, child));
+    }
+    for block in ns.blocks_of(handle).map(|block| ns.block(block)) {
+        let complete = block.state == crate::BlockState::Complete;
+        let bytes = if complete { block.len() } else { inode.block_size() } as i64;
+        usage.space += bytes * i64::from(inode.replication());
+        if let Some(policy) = hadron_types::StoragePolicy::by_id(ns.effective_policy(handle)) {
+            for kind in policy.choose(inode.replication()) {
+                if let Some(index) = QUOTA_TYPES.iter().position(|&counted| counted == kind) {
+                    usage.by_type[index] += bytes;
+                }
+            }
+        }
+    }
+    usage
 }
 
 /// Everything but handles, as text.
@@ -99,6 +138,11 @@ fn dump_tree(ns: &Namespace, handle: InodeHandle, text: &mut String) {
         ns.inode(handle).storage_policy(),
     );
     writeln!(text, "{path} {status:?} {open:?} own policy {policy}").expect("writes to a string");
+    if let Some(quota) = ns.quotas.get(&handle) {
+        // What counters of a detached tree hold does not matter.
+        let usage = ns.is_attached(handle).then_some(quota.usage);
+        writeln!(text, "  {:?} {usage:?}", quota.limits).expect("writes to a string");
+    }
     for block in ns.blocks_of(handle) {
         let record = ns.block(block);
         let recovery = ns.recoveries.get(&record.id());
