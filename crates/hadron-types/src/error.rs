@@ -174,6 +174,8 @@ error_kinds! {
     ReplicaNotFound = "org.apache.hadoop.hdfs.server.datanode.ReplicaNotFoundException",
     /// Replica present on a DataNode that should create it.
     ReplicaAlreadyExists = "org.apache.hadoop.hdfs.server.datanode.ReplicaAlreadyExistsException",
+    /// No volume of a DataNode has room.
+    DiskOutOfSpace = "org.apache.hadoop.util.DiskChecker$DiskOutOfSpaceException",
     /// inotify gap.
     MissingEvents = "org.apache.hadoop.hdfs.inotify.MissingEventsException",
     /// A change of the HA state was refused.

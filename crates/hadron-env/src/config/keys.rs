@@ -414,10 +414,20 @@ keys! {
         "Mode of the volumes, octal.";
     DFS_DATANODE_DU_RESERVED: Size "bytes" "dfs.datanode.du.reserved" = Some("0"),
         "Space left free on each volume; may be suffixed by storage type.";
+    DFS_DATANODE_DU_RESERVED_PCT: Int "percent" "dfs.datanode.du.reserved.pct" = Some("0"),
+        "Share of each volume left free, for the calculators that look at it; may be suffixed by storage type.";
+    DFS_DATANODE_DU_RESERVED_CALCULATOR: Text "" "dfs.datanode.du.reserved.calculator" = Some("ReservedSpaceCalculatorAbsolute"),
+        "How bytes and share of the reserve go together: a class name that ends in Absolute, Percentage, Conservative or Aggressive.";
     DFS_DATANODE_FAILED_VOLUMES_TOLERATED: Int "" "dfs.datanode.failed.volumes.tolerated" = Some("0"),
         "Volumes that may fail before the DataNode stops; -1: all but one.";
     DFS_DATANODE_VOLUME_CHOOSING_POLICY: Text "" "dfs.datanode.fsdataset.volume.choosing.policy" = Some("RoundRobin"),
         "RoundRobin or AvailableSpace (any class name that contains it).";
+    DFS_DATANODE_AVAILABLE_SPACE_THRESHOLD: Size "bytes" "dfs.datanode.available-space-volume-choosing-policy.balanced-space-threshold" = Some("10737418240"),
+        "Difference of free space up to which the AvailableSpace policy takes volumes by turns.";
+    DFS_DATANODE_AVAILABLE_SPACE_PREFERENCE: Float "" "dfs.datanode.available-space-volume-choosing-policy.balanced-space-preference-fraction" = Some("0.75"),
+        "Share of new replicas that the AvailableSpace policy puts on volumes with much free space.";
+    DFS_DATANODE_ROUND_ROBIN_SPARE: Size "bytes" "dfs.datanode.round-robin-volume-choosing-policy.additional-available-space" = Some("0"),
+        "Space a volume must have beyond a new replica's under the RoundRobin policy.";
     DFS_DATANODE_MAX_TRANSFER_THREADS: Count "" "dfs.datanode.max.transfer.threads" = Some("4096"),
         "Most transfers (xceivers) at a time.";
     DFS_DATANODE_HANDLER_COUNT: Count "" "dfs.datanode.handler.count" = Some("10"),

@@ -7,15 +7,17 @@
 //! `sync_data`/`sync_all` (or a `dsync` write); a created, renamed or removed name is durable after `sync_dir` of its
 //! directory; after a failed sync the bytes may be gone although they can still be read.
 
+mod faulty;
 mod real;
 mod sim;
 mod sim_state;
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use faulty::{DiskCall, FaultyDisk};
 pub use real::RealDisk;
 pub use sim::{Fault, SimDisk};
 
@@ -97,6 +99,8 @@ pub struct DirEntry {
 pub struct DiskSpace {
     /// Size of the file system.
     pub capacity: u64,
+    /// What nobody has written to, what is kept for the superuser included.
+    pub free: u64,
     /// What an unprivileged process may still write.
     pub available: u64,
 }
@@ -145,6 +149,15 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `data`, extending the file when needed.
     fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `parts`, one behind the other, from `offset` on.
+    fn write_vectored_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut at = offset;
+        for part in parts {
+            self.write_all_at(part, at)?;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
     /// Makes content and length durable (fdatasync).
     fn sync_data(&self) -> io::Result<()>;
     /// Makes content and all attributes durable (fsync).

@@ -4,7 +4,8 @@
 //! they vanish with the process however it ends.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 
 use super::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, Open};
+
+/// Most slices in one `pwritev` (Linux `IOV_MAX`).
+const MAX_SLICES: usize = 1024;
 
 /// The real file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,6 +87,7 @@ impl Disk for RealDisk {
         let stat = rustix::fs::statvfs(path)?;
         Ok(DiskSpace {
             capacity: stat.f_blocks.saturating_mul(stat.f_frsize),
+            free: stat.f_bfree.saturating_mul(stat.f_frsize),
             available: stat.f_bavail.saturating_mul(stat.f_frsize),
         })
     }
@@ -116,6 +121,29 @@ impl DiskFile for RealFile {
 
     fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(data, offset)
+    }
+
+    fn write_vectored_at(&self, parts: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        if let [only] = parts {
+            return self.0.write_all_at(only, offset);
+        }
+        for group in parts.chunks(MAX_SLICES) {
+            let mut group = group.to_vec();
+            let mut left = &mut group[..];
+            IoSlice::advance_slices(&mut left, 0);
+            while !left.is_empty() {
+                match rustix::io::pwritev(self.0.as_fd(), left, offset) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(taken) => {
+                        offset += taken as u64;
+                        IoSlice::advance_slices(&mut left, taken);
+                    }
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

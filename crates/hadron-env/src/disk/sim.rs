@@ -369,6 +369,7 @@ impl Disk for SimDisk {
         state.check(path)?;
         Ok(DiskSpace {
             capacity: state.capacity,
+            free: state.capacity.saturating_sub(state.used()),
             available: state.capacity.saturating_sub(state.used()),
         })
     }
