@@ -4,8 +4,9 @@
 //! What it does not do: no WebHDFS, no user interface, no authentication.
 //! Invariants: every other path is 404; a page is produced off the reactor's hot path by a plain function that takes
 //! no lock for longer than it copies numbers; request heads are bounded by the HTTP library's limits and bodies are
-//! never read.
+//! never read; connections are limited in number and time (see `admin_listener`).
 
+use crate::admin_listener::AdminListener;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -52,16 +53,23 @@ impl AdminHttp {
         let listener = TcpListener::bind(addr)
             .await
             .map_err(|error| io::Error::new(error.kind(), format!("bind http address {addr}: {error}")))?;
-        let addr = listener.local_addr()?;
+        listener.local_addr()?;
+        Ok(Self::serve(listener, pages))
+    }
+
+    /// As [`Self::bind`] on a listener at hand. Must be called inside a tokio runtime.
+    pub fn serve(listener: TcpListener, pages: Arc<dyn AdminPages>) -> Self {
+        let addr = listener.local_addr().unwrap_or_else(|_| ([0, 0, 0, 0], 0).into());
         let stop = CancellationToken::new();
         let stopped = stop.clone();
+        let listener = AdminListener::new(listener);
         let task = tokio::spawn(async move {
             let served = axum::serve(listener, router(pages)).with_graceful_shutdown(stopped.cancelled_owned());
             if let Err(error) = served.await {
                 tracing::error!(%addr, %error, "http server stopped");
             }
         });
-        Ok(Self { addr, stop, task })
+        Self { addr, stop, task }
     }
 
     /// The bound address.

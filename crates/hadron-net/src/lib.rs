@@ -6,6 +6,7 @@
 //! has a limit in [`RpcServerOptions`] or [`RpcClientOptions`]; nothing a peer sends makes the server panic.
 
 pub mod admin_http;
+mod admin_listener;
 pub mod client;
 mod context;
 mod identity;
