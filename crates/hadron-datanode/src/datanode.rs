@@ -1,15 +1,17 @@
 //! A DataNode as a value: start, addresses, orderly end. Several run in one process.
 
+use crate::ending::{self, Ending};
 use crate::error::StartError;
-use crate::http;
 use crate::ipc::ClientDatanodeProtocol;
 use crate::metrics::Metrics;
 use crate::namenode::{self, link::NameNodeLink};
+use crate::pages::DataNodePages;
 use crate::settings::Settings;
 use crate::shared::{Addresses, Shared};
 use crate::xceiver::server::accept_loop;
 use hadron_env::config::{Configuration, HostPort};
-use hadron_net::{RpcServer, RpcServerOptions};
+use hadron_env::disk::{Disk, RealDisk};
+use hadron_net::{AdminHttp, RpcServer, RpcServerOptions};
 use hadron_replica::ReplicaStore;
 use hadron_types::DatanodeUuid;
 use std::net::SocketAddr;
@@ -17,13 +19,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// How long an orderly end waits for tasks, then for transfer threads; their sockets are closed.
+/// How long an orderly end lets running transfers finish before their sockets are closed.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+/// How long it waits for the NameNodes to hear of what finished.
+const NEWS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long it then waits for tasks, and for transfer threads.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running DataNode. Dropping it stops it without waiting; [`DataNode::shutdown`] waits.
 pub struct DataNode {
     shared: Arc<Shared>,
     ipc: RpcServer,
+    /// Taken at the end.
+    http: Option<AdminHttp>,
 }
 
 impl DataNode {
@@ -37,8 +45,13 @@ impl DataNode {
 
     /// As [`DataNode::start`] with settings at hand.
     pub async fn start_with(settings: Settings) -> Result<Self, StartError> {
+        Self::start_on(Arc::new(RealDisk), settings).await
+    }
+
+    /// As [`DataNode::start_with`] with the replicas' files on `disk`.
+    pub async fn start_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Self, StartError> {
         let (volumes, options) = (settings.volumes.clone(), settings.store);
-        let store = tokio::task::spawn_blocking(move || ReplicaStore::open(&volumes, options))
+        let store = tokio::task::spawn_blocking(move || ReplicaStore::open_on(&disk, &volumes, options))
             .await
             .map_err(|error| StartError::Setting(error.to_string()))??;
         let (xfer, xfer_addr) = listen(&settings.xfer).await?;
@@ -51,18 +64,26 @@ impl DataNode {
         };
         let hostname = settings.hostname.clone().unwrap_or_else(machine_name);
         let shared = Arc::new(Shared::new(settings, store, addresses, hostname));
+        ending::watch_volumes(&shared);
         let ipc = serve_ipc(&shared, ipc)?;
         shared.tasks.spawn(accept_loop(shared.clone(), xfer));
-        serve_http(&shared, web);
+        let http = AdminHttp::serve(web, Arc::new(DataNodePages(shared.clone())));
         for (nameservice, namenodes) in shared.settings.nameservices.iter().enumerate() {
-            for address in namenodes {
-                let link = Arc::new(NameNodeLink::new(address.clone(), nameservice));
+            let lifelines = shared.settings.lifelines.get(nameservice);
+            for (i, address) in namenodes.iter().enumerate() {
+                let lifeline = lifelines.and_then(|all| all.get(i)).cloned().flatten();
+                let link = Arc::new(NameNodeLink::new(address.clone(), lifeline, nameservice));
                 shared.add_link(link.clone());
+                shared.tasks.spawn(namenode::run_lifeline(shared.clone(), link.clone()));
                 shared.tasks.spawn(namenode::run(shared.clone(), link));
             }
         }
         tracing::info!(uuid = %shared.store.uuid(), xfer = %addresses.xfer, ipc = %addresses.ipc, http = %addresses.http, "DataNode started");
-        Ok(Self { shared, ipc })
+        Ok(Self {
+            shared,
+            ipc,
+            http: Some(http),
+        })
     }
 
     /// Where data transfer listens.
@@ -107,13 +128,42 @@ impl DataNode {
         }
     }
 
-    /// Stops: no new connections, running transfers are cut, threads and tasks waited for, usage saved.
-    pub async fn shutdown(self) {
+    /// Waits until the DataNode wants to end by itself: it cannot go on, or was told to stop over RPC. The caller then
+    /// shuts it down. Cancel safe.
+    pub async fn ended(&self) -> Ending {
+        let mut ending = self.shared.watch_ending();
+        // The sender lives as long as this DataNode.
+        let found = ending.wait_for(Option::is_some).await.map(|found| found.clone());
+        found.ok().flatten().unwrap_or(Ending::Asked { for_upgrade: false })
+    }
+
+    /// Stops: no new connections, running transfers get two seconds and are then cut, NameNodes hear of what
+    /// finished, threads and tasks are waited for, usage is saved.
+    pub async fn shutdown(mut self) {
         let shared = self.shared.clone();
+        shared.draining.cancel();
+        shared.xceivers.close_idle();
+        let draining = shared.clone();
+        let drained = tokio::task::spawn_blocking(move || draining.workers.wait_idle(DRAIN_PATIENCE));
+        if !drained.await.unwrap_or(false) {
+            tracing::info!(
+                transfers = shared.workers.running(),
+                "cutting transfers that did not end in time"
+            );
+        }
+        if tokio::time::timeout(NEWS_PATIENCE, send_last_news(&shared))
+            .await
+            .is_err()
+        {
+            tracing::warn!("a NameNode did not hear of the last replicas");
+        }
         shared.stop.cancel();
         shared.pool_attached();
         shared.xceivers.close();
         self.ipc.shutdown().await;
+        if let Some(http) = self.http.take() {
+            http.shutdown().await;
+        }
         shared.tasks.close();
         if tokio::time::timeout(STOP_PATIENCE, shared.tasks.wait()).await.is_err() {
             tracing::warn!("tasks still busy at the end");
@@ -134,8 +184,23 @@ impl DataNode {
 
 impl Drop for DataNode {
     fn drop(&mut self) {
+        self.shared.draining.cancel();
         self.shared.stop.cancel();
         self.shared.xceivers.close();
+    }
+}
+
+/// Waits until the NameNodes that can be reached heard everything.
+async fn send_last_news(shared: &Shared) {
+    for link in shared.links() {
+        loop {
+            let sent = link.news_sent.notified();
+            if !link.is_registered() || link.news.lock().is_empty() {
+                break;
+            }
+            link.beat_soon();
+            sent.await;
+        }
     }
 }
 
@@ -163,17 +228,6 @@ fn serve_ipc(shared: &Arc<Shared>, listener: TcpListener) -> Result<RpcServer, S
         vec![Arc::new(ClientDatanodeProtocol(shared.clone()))],
     )
     .map_err(|source| StartError::Listen { address, source })
-}
-
-fn serve_http(shared: &Arc<Shared>, listener: TcpListener) {
-    let stop = shared.stop.clone();
-    let pages = http::router(shared.clone());
-    shared.tasks.spawn(async move {
-        let serving = axum::serve(listener, pages).with_graceful_shutdown(async move { stop.cancelled().await });
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "HTTP ended");
-        }
-    });
 }
 
 fn machine_name() -> String {

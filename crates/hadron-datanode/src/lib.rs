@@ -8,16 +8,18 @@
 //! once; every refused or failed operation is logged with operation, block, peer and cause.
 
 mod datanode;
+mod ending;
 mod error;
-mod http;
 mod ipc;
 mod metrics;
 mod namenode;
+mod pages;
 mod settings;
 mod shared;
 mod xceiver;
 
 pub use datanode::DataNode;
+pub use ending::Ending;
 pub use error::StartError;
 pub use metrics::Metrics;
 pub use settings::{SOFTWARE_VERSION, SendEngineKind, Settings};

@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Kinds of operation that have a latency histogram.
 pub(crate) const TIMED_OPS: [&str; 5] = ["READ_BLOCK", "WRITE_BLOCK", "TRANSFER_BLOCK", "BLOCK_CHECKSUM", "OTHER"];
@@ -36,11 +37,21 @@ pub struct Metrics {
     pub refused: Counter,
     /// Heartbeats answered.
     pub heartbeats: Counter,
+    /// Lifelines sent.
+    pub lifelines: Counter,
+    /// Full block reports sent.
+    pub full_reports: Counter,
+    /// Reports of single replicas sent.
+    pub incremental_reports: Counter,
+    /// Volumes taken out of use.
+    pub volume_failures: Counter,
     /// Packets found corrupt on their way in.
     pub checksum_errors: Counter,
     /// Open data connections.
     pub xceivers: Gauge,
     latencies: Vec<Histogram>,
+    /// Per timed operation how many there were and the microseconds they took, for the beans.
+    spent: [(AtomicU64, AtomicU64); TIMED_OPS.len()],
 }
 
 impl Metrics {
@@ -62,6 +73,10 @@ impl Metrics {
         let network_errors = counter("network_errors", "Connections that failed before their first operation");
         let refused = counter("refused_connections", "Connections refused at the xceiver limit");
         let heartbeats = counter("heartbeats", "Heartbeats answered");
+        let lifelines = counter("lifelines", "Lifelines sent");
+        let full_reports = counter("full_block_reports", "Full block reports sent");
+        let incremental_reports = counter("incremental_block_reports", "Reports of single replicas sent");
+        let volume_failures = counter("volume_failures", "Volumes taken out of use");
         let checksum_errors = counter("checksum_errors", "Corrupt packets received");
         let xceivers = Gauge::default();
         registry.register("xceivers", "Open data connections", xceivers.clone());
@@ -83,9 +98,14 @@ impl Metrics {
             network_errors,
             refused,
             heartbeats,
+            lifelines,
+            full_reports,
+            incremental_reports,
+            volume_failures,
             checksum_errors,
             xceivers,
             latencies: latencies.to_vec(),
+            spent: std::array::from_fn(|_| (AtomicU64::new(0), AtomicU64::new(0))),
         }
     }
 
@@ -97,6 +117,10 @@ impl Metrics {
             .unwrap_or(TIMED_OPS.len() - 1);
         if let Some(histogram) = self.latencies.get(index) {
             histogram.observe(seconds);
+        }
+        if let Some((count, micros)) = self.spent.get(index) {
+            count.fetch_add(1, Ordering::Relaxed);
+            micros.fetch_add((seconds * 1e6) as u64, Ordering::Relaxed);
         }
     }
 
@@ -111,8 +135,10 @@ impl Metrics {
 
     /// The `DataNodeActivity` bean.
     pub(crate) fn bean(&self, name: &str) -> Value {
-        json!({
+        let mut bean = json!({
             "name": format!("Hadoop:service=DataNode,name=DataNodeActivity-{name}"),
+            "modelerType": format!("DataNodeActivity-{name}"),
+            "tag.Context": "dfs",
             "BytesRead": self.bytes_read.get(),
             "BytesWritten": self.bytes_written.get(),
             "BlocksRead": self.blocks_read.get(),
@@ -122,7 +148,20 @@ impl Metrics {
             "DatanodeNetworkErrors": self.network_errors.get(),
             "DataNodeActiveXceiversCount": self.xceivers.get(),
             "HeartbeatsNumOps": self.heartbeats.get(),
-        })
+            "LifelinesNumOps": self.lifelines.get(),
+            "BlockReportsNumOps": self.full_reports.get(),
+            "IncrementalBlockReportsNumOps": self.incremental_reports.get(),
+            "VolumeFailures": self.volume_failures.get(),
+        });
+        // Averages are since the start; Hadoop's are of the last period.
+        let names = ["ReadBlockOp", "WriteBlockOp", "TransferBlockOp", "BlockChecksumOp"];
+        for (name, (count, micros)) in names.iter().zip(&self.spent) {
+            let count = count.load(Ordering::Relaxed);
+            let millis = micros.load(Ordering::Relaxed) as f64 / 1000.0;
+            bean[format!("{name}NumOps")] = json!(count);
+            bean[format!("{name}AvgTime")] = json!(if count == 0 { 0.0 } else { millis / count as f64 });
+        }
+        bean
     }
 }
 

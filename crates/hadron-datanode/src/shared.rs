@@ -1,20 +1,25 @@
 //! What all parts of one DataNode share: store, settings, counters, connections, and the way to the NameNodes.
 
+use crate::ending::Ending;
 use crate::metrics::Metrics;
 use crate::namenode::link::NameNodeLink;
 use crate::settings::Settings;
 use crate::xceiver::table::XceiverTable;
 use crate::xceiver::workers::Workers;
 use hadron_proto::hdfs::DatanodeInfoProto;
-use hadron_replica::{FinalizedReplica, ReplicaStore};
+use hadron_replica::{FinalizedReplica, ReplicaReader, ReplicaResult, ReplicaStore, StorageReport};
 use hadron_types::{Block, BlockPoolId, ExtendedBlock, StorageId, StorageType};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How long a heartbeat waits for disks to say how full they are; then the last figures serve.
+const SPACE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where a DataNode listens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,9 +58,19 @@ pub(crate) struct Shared {
     pub(crate) xceivers: XceiverTable,
     pub(crate) workers: Workers,
     pub(crate) started: Instant,
+    /// Unix time.
+    pub(crate) started_at_ms: u64,
     /// Copies to other DataNodes under way (`xmitsInProgress`).
     pub(crate) transfers: AtomicUsize,
+    /// Bytes per second for balancing.
+    pub(crate) balance_bandwidth: AtomicU64,
+    /// Nothing new is accepted any more.
+    pub(crate) draining: CancellationToken,
+    /// Everything ends.
     pub(crate) stop: CancellationToken,
+    ending: watch::Sender<Option<Ending>>,
+    /// Disks are being asked how full they are.
+    asking_disks: AtomicBool,
     pub(crate) tasks: TaskTracker,
     pub(crate) runtime: tokio::runtime::Handle,
     links: RwLock<Vec<Arc<NameNodeLink>>>,
@@ -70,6 +85,11 @@ impl Shared {
         Self {
             xceivers: XceiverTable::new(effective_limit(settings.max_xceivers)),
             claims: settings.nameservices.iter().map(|_| AtomicI64::new(-1)).collect(),
+            balance_bandwidth: AtomicU64::new(settings.balance_bandwidth),
+            draining: CancellationToken::new(),
+            ending: watch::Sender::new(None),
+            asking_disks: AtomicBool::new(false),
+            started_at_ms: unix_ms(),
             settings,
             store: Arc::new(store),
             metrics: Metrics::new(),
@@ -139,6 +159,72 @@ impl Shared {
         self.tell(pool, &news);
     }
 
+    /// Tells of a replica whose files are gone, unless the block came back meanwhile: its news are the newer ones.
+    pub(crate) fn tell_deleted(&self, pool: &BlockPoolId, replica: &FinalizedReplica) {
+        let news = ReplicaNews {
+            block: replica.block,
+            kind: NewsKind::Deleted,
+            storage_id: replica.storage_id.clone(),
+            storage_type: replica.storage_type,
+            delete_hint: String::new(),
+        };
+        for link in self.links_of(pool) {
+            link.tell_unless(news.clone(), || self.store.has_reported(pool, replica.block.id));
+        }
+    }
+
+    /// Opens a replica for reading. One whose file is missing is forgotten and the NameNodes are told, so that nobody
+    /// is sent here for it again.
+    pub(crate) fn open_for_read(
+        &self,
+        block: &ExtendedBlock,
+        need: u64,
+        patience: Duration,
+    ) -> ReplicaResult<ReplicaReader> {
+        let opened = self.store.open_for_read(block, need, patience);
+        if let Err(error) = &opened
+            && error.is_missing_file()
+            && let Some(gone) = self.store.forget_missing(block)
+        {
+            self.tell_deleted(&block.pool, &gone);
+        }
+        opened
+    }
+
+    /// Space figures of the volumes in use. Disks that do not answer hold nobody up: their last figures serve.
+    pub(crate) async fn storage_reports(self: &Arc<Self>, pool: &BlockPoolId) -> Vec<StorageReport> {
+        if !self.asking_disks.swap(true, Ordering::AcqRel) {
+            let (shared, pool) = (self.clone(), pool.clone());
+            let asked = tokio::task::spawn_blocking(move || {
+                let reports = shared.store.storage_reports(&pool, true);
+                shared.asking_disks.store(false, Ordering::Release);
+                reports
+            });
+            if let Ok(Ok(reports)) = tokio::time::timeout(SPACE_PATIENCE, asked).await {
+                return reports;
+            }
+            tracing::warn!("disks do not say how full they are, reporting the last figures");
+        }
+        self.store.storage_reports(pool, false)
+    }
+
+    /// Wants the DataNode to end; the first reason counts.
+    pub(crate) fn end(&self, reason: Ending) {
+        self.ending.send_if_modified(|ending| {
+            let first = ending.is_none();
+            ending.get_or_insert(reason);
+            first
+        });
+    }
+
+    /// Why the DataNode wants to end, if it does.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.ending.borrow().clone()
+    }
+    pub(crate) fn watch_ending(&self) -> watch::Receiver<Option<Ending>> {
+        self.ending.subscribe()
+    }
+
     /// Reports a bad replica; `source`: the DataNode that has it, `None` for this one.
     pub(crate) fn report_bad(&self, block: &ExtendedBlock, source: Option<DatanodeInfoProto>) {
         tracing::error!(%block, remote = source.is_some(), "reporting a corrupt replica");
@@ -198,6 +284,11 @@ impl Drop for TransferGuard {
     fn drop(&mut self) {
         self.0.transfers.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |time| time.as_millis() as u64)
 }
 
 /// Descriptors one transfer may hold: its socket, a mirror, data and meta file.

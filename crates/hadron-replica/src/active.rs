@@ -4,11 +4,12 @@
 //! a length with the checksum of another one. No I/O happens under the lock.
 
 use crate::error::{ReplicaError, ReplicaResult};
-use crate::volume::PoolVolume;
+use crate::pool_volume::PoolVolume;
 use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Wakes the thread of a writer that must leave, by closing its socket.
@@ -20,6 +21,8 @@ pub(crate) struct ActiveReplica {
     pub(crate) home: Arc<PoolVolume>,
     status: Mutex<Status>,
     changed: Condvar,
+    /// Bytes of its files in the volume's usage figures.
+    counted: AtomicI64,
     /// Held by the one recovery that works on the files; taken after the writer left, never with `status` held.
     pub(crate) recovering: Mutex<()>,
 }
@@ -59,6 +62,7 @@ impl ActiveReplica {
                 gone: false,
             }),
             changed: Condvar::new(),
+            counted: AtomicI64::new(0),
             recovering: Mutex::new(()),
         }
     }
@@ -78,11 +82,34 @@ impl ActiveReplica {
     /// Records bytes that `pwrite` has taken.
     pub(crate) fn advance(&self, on_disk: u64, last_sum: Option<u32>) {
         let mut status = self.status.lock();
+        let grown = on_disk.saturating_sub(status.on_disk).min(status.reserved);
         status.received = status.received.max(on_disk);
         status.on_disk = on_disk;
         status.last_sum = last_sum;
+        status.reserved -= grown;
         drop(status);
+        // What is written needs no promise any more.
+        self.home.volume.release(grown);
         self.changed.notify_all();
+    }
+
+    /// Its files grew or shrank.
+    pub(crate) fn count_used(&self, bytes: i64) {
+        self.counted.fetch_add(bytes, Ordering::Relaxed);
+        self.home.add_used(bytes);
+    }
+    /// Its files' `bytes` are in the figures already.
+    pub(crate) fn counted_before(&self, bytes: i64) {
+        self.counted.store(bytes, Ordering::Relaxed);
+    }
+    /// Its files are gone.
+    pub(crate) fn uncount_used(&self) {
+        self.home.add_used(-self.counted.swap(0, Ordering::Relaxed));
+    }
+    /// Gives back the room held for bytes to come.
+    pub(crate) fn end_reservation(&self) {
+        let reserved = std::mem::take(&mut self.status.lock().reserved);
+        self.home.volume.release(reserved);
     }
 
     /// Waits until `end` bytes are on disk, the replica is gone, or `patience` is over; true in the first case.
@@ -121,9 +148,8 @@ impl ActiveReplica {
         if status.writer.as_ref().is_some_and(|(current, _)| *current == number) {
             status.writer = None;
         }
-        let reserved = std::mem::take(&mut status.reserved);
         drop(status);
-        self.home.volume.release(reserved);
+        self.end_reservation();
         self.changed.notify_all();
     }
 

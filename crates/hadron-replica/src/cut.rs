@@ -4,29 +4,37 @@
 //! Order: the checksum of a last chunk that becomes partial is written before the data is cut, so that a process killed
 //! in between leaves a replica whose last chunk fails its checksum rather than one that lost bytes unseen.
 
+use crate::disk::VolumeDisk;
 use crate::error::{ReplicaError, ReplicaResult};
 use crate::layout;
 use crate::pool::open_files;
 use crate::writer::partial_sum_on_disk;
 use hadron_types::{Block, BlockId, GenerationStamp};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+/// What a cut left.
+pub(crate) struct Cut {
+    /// Checksum of the last chunk if that is partial now.
+    pub(crate) last_sum: Option<u32>,
+    /// Bytes that both files lost.
+    pub(crate) freed: u64,
+}
 
 /// Cuts the files of replica `id` with stamp `stamp` in `dir` from `on_disk` to `len` bytes (`len <= on_disk`).
 ///
-/// Returns the checksum of the last chunk if that is partial now. Bytes and checksums behind `len`, which a writer left
-/// that was stopped, go too.
+/// Bytes and checksums behind `len`, which a writer left that was stopped, go too.
 ///
 /// Errors: [`ReplicaError::Corrupt`] when the chunk that is cut does not match its checksum; the disk's.
 pub(crate) fn cut_files(
+    disk: &VolumeDisk,
     dir: &Path,
     id: BlockId,
     stamp: GenerationStamp,
     on_disk: u64,
     len: u64,
-) -> ReplicaResult<Option<u32>> {
+) -> ReplicaResult<Cut> {
     let path = dir.join(layout::data_name(id));
-    let (data, meta, format) = open_files(dir, id, stamp)?;
+    let (data, meta, format) = open_files(disk, dir, id, stamp)?;
     let chunk = u64::from(format.chunk);
     let (start, into) = (len - len % chunk, (len % chunk) as usize);
     let mut last_sum = None;
@@ -48,19 +56,23 @@ pub(crate) fn cut_files(
         }
         last_sum = Some(sum);
     }
-    data.set_len(len)
-        .and_then(|()| meta.set_len(format.meta_len(len)))
-        .map_err(ReplicaError::io("truncate", &path))?;
-    Ok(last_sum)
+    let cut = || -> std::io::Result<u64> {
+        let before = data.len()? + meta.len()?;
+        data.set_len(len)?;
+        meta.set_len(format.meta_len(len))?;
+        Ok(before.saturating_sub(len + format.meta_len(len)))
+    };
+    let freed = cut().map_err(ReplicaError::io("truncate", &path))?;
+    Ok(Cut { last_sum, freed })
 }
 
 /// Checks that the files of `block` are there and hold at least its bytes.
 ///
 /// Errors: [`ReplicaError::Unrecoverable`] naming what is short; the disk's.
-pub(crate) fn check_files(dir: &Path, block: &Block) -> ReplicaResult<()> {
-    let (data, _, _) = open_files(dir, block.id, block.generation_stamp)?;
+pub(crate) fn check_files(disk: &VolumeDisk, dir: &Path, block: &Block) -> ReplicaResult<()> {
+    let (data, _, _) = open_files(disk, dir, block.id, block.generation_stamp)?;
     let path = dir.join(layout::data_name(block.id));
-    let found = data.metadata().map_err(ReplicaError::io("look at", &path))?.len();
+    let found = data.len().map_err(ReplicaError::io("look at", &path))?;
     if found < block.len {
         return Err(ReplicaError::Unrecoverable {
             block: block.id,

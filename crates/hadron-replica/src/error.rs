@@ -95,13 +95,36 @@ pub enum ReplicaError {
     /// The previous writer did not leave in time.
     #[error("writer of blk_{0} did not stop in time")]
     WriterBusy(BlockId),
-    /// No volume has room.
-    #[error("out of space: no volume of {volumes} has {wanted} bytes left")]
+    /// No volume of the wanted type has room.
+    #[error("{}", no_space(*.wanted, *.most))]
     NoSpace {
         /// Bytes asked for.
         wanted: u64,
-        /// Volumes looked at.
-        volumes: usize,
+        /// The most any volume has; `None` when there is no volume of the type.
+        most: Option<u64>,
+    },
+    /// The settings cannot be used.
+    #[error("{0}")]
+    Setting(String),
+    /// The volume was taken out of use.
+    #[error("volume {} has failed", .0.display())]
+    VolumeFailed(PathBuf),
+    /// More volumes failed than may.
+    #[error(
+        "Too many failed volumes - current valid volumes: {valid}, volumes configured: {configured}, volumes failed: \
+         {failed}, volume failures tolerated: {tolerated}; {cause}"
+    )]
+    TooManyFailed {
+        /// Volumes in use.
+        valid: usize,
+        /// Volumes in the configuration.
+        configured: usize,
+        /// Volumes that failed.
+        failed: usize,
+        /// `dfs.datanode.failed.volumes.tolerated`.
+        tolerated: i64,
+        /// What was wrong with them.
+        cause: String,
     },
     /// Another process uses the directory.
     #[error("cannot lock storage {}: already locked", .0.display())]
@@ -135,18 +158,31 @@ impl ReplicaError {
             source,
         }
     }
-    /// Whether the disk itself is broken: not full, not short of descriptors.
-    pub fn condemns_disk(&self) -> bool {
-        use rustix::io::Errno;
-        let Self::Io { source, .. } = self else {
-            return false;
-        };
-        let errno = source.raw_os_error().map(Errno::from_raw_os_error);
-        matches!(errno, Some(Errno::IO | Errno::ROFS | Errno::NODEV | Errno::NXIO))
+    /// Whether there is no room, in the figures or on the disk itself.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::NoSpace { .. } => true,
+            Self::Io { source, .. } => crate::disk::is_full(source),
+            _ => false,
+        }
+    }
+    /// Whether a file that should be there is not.
+    pub fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
     /// Whether the disk, not the request, is at fault.
     pub fn is_disk_failure(&self) -> bool {
         matches!(self, Self::Io { .. })
+    }
+}
+
+fn no_space(wanted: u64, most: Option<u64>) -> String {
+    match most {
+        None => "No more available volumes".to_owned(),
+        Some(most) => format!(
+            "Out of space: The volume with the most available space (={most} B) is less than the block size \
+             (={wanted} B)."
+        ),
     }
 }
 
@@ -156,6 +192,7 @@ impl From<&ReplicaError> for HadoopError {
             ReplicaError::NotFound(..) => ErrorKind::ReplicaNotFound,
             ReplicaError::AlreadyExists { .. } => ErrorKind::ReplicaAlreadyExists,
             ReplicaError::RecoveryInProgress { .. } => ErrorKind::RecoveryInProgress,
+            error if error.is_full() => ErrorKind::DiskOutOfSpace,
             _ => ErrorKind::Io,
         };
         Self::new(kind, error.to_string())

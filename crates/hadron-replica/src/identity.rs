@@ -3,12 +3,12 @@
 //! Reading checks, writing goes through a temporary file, fsync and rename, so that a crash leaves the old or the
 //! new file. Does not upgrade: a directory of another layout than -56 or -57 is refused and left untouched.
 
+use crate::disk::VolumeDisk;
 use crate::error::{ReplicaError, ReplicaResult};
 use crate::layout;
 use crate::properties::Properties;
+use hadron_env::disk::Open;
 use hadron_types::{BlockPoolId, DatanodeUuid, StorageId};
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::Path;
 
 /// Longest VERSION file read.
@@ -42,9 +42,9 @@ pub struct StorageIdentity {
 
 impl StorageIdentity {
     /// Reads `<dir>/current/VERSION`; `None` when the directory was never formatted.
-    pub fn read(dir: &Path) -> ReplicaResult<Option<Self>> {
+    pub(crate) fn read(disk: &VolumeDisk, dir: &Path) -> ReplicaResult<Option<Self>> {
         let file = dir.join(layout::CURRENT).join(layout::VERSION);
-        let Some(properties) = read_properties(&file)? else {
+        let Some(properties) = read_properties(disk, &file)? else {
             return Ok(None);
         };
         let get = |key: &str| require(&properties, key, dir);
@@ -60,7 +60,7 @@ impl StorageIdentity {
     }
 
     /// Writes `<dir>/current/VERSION` in the layout of this software.
-    pub fn write(&self, dir: &Path) -> ReplicaResult<()> {
+    pub(crate) fn write(&self, disk: &VolumeDisk, dir: &Path) -> ReplicaResult<()> {
         let mut properties = Properties::default();
         properties
             .set("storageID", self.storage_id.as_str())
@@ -69,14 +69,14 @@ impl StorageIdentity {
             .set("datanodeUuid", self.datanode_uuid.as_str())
             .set("storageType", "DATA_NODE")
             .set("layoutVersion", self.layout_version.to_string());
-        write_properties(&dir.join(layout::CURRENT), &properties)
+        write_properties(disk, &dir.join(layout::CURRENT), &properties)
     }
 }
 
 impl PoolIdentity {
     /// Reads `<pool dir>/current/VERSION`; `None` when this pool was never formatted here.
-    pub fn read(pool_dir: &Path, cluster_id: &str) -> ReplicaResult<Option<Self>> {
-        let Some(properties) = read_properties(&pool_dir.join(layout::CURRENT).join(layout::VERSION))? else {
+    pub(crate) fn read(disk: &VolumeDisk, pool_dir: &Path, cluster_id: &str) -> ReplicaResult<Option<Self>> {
+        let Some(properties) = read_properties(disk, &pool_dir.join(layout::CURRENT).join(layout::VERSION))? else {
             return Ok(None);
         };
         let get = |key: &str| require(&properties, key, pool_dir);
@@ -95,14 +95,14 @@ impl PoolIdentity {
     }
 
     /// Writes `<pool dir>/current/VERSION`.
-    pub fn write(&self, pool_dir: &Path) -> ReplicaResult<()> {
+    pub(crate) fn write(&self, disk: &VolumeDisk, pool_dir: &Path) -> ReplicaResult<()> {
         let mut properties = Properties::default();
         properties
             .set("namespaceID", (self.namespace_id as i32).to_string())
             .set("cTime", self.ctime.to_string())
             .set("blockpoolID", self.pool.as_str())
             .set("layoutVersion", layout::LAYOUT_VERSION.to_string());
-        write_properties(&pool_dir.join(layout::CURRENT), &properties)
+        write_properties(disk, &pool_dir.join(layout::CURRENT), &properties)
     }
 
     /// Checks what a pool directory says (`self`) against what the NameNode says.
@@ -160,40 +160,49 @@ fn layout_version(text: &str, dir: &Path) -> ReplicaResult<i32> {
     ))
 }
 
-fn read_properties(file: &Path) -> ReplicaResult<Option<Properties>> {
-    let len = match fs::metadata(file) {
-        Ok(metadata) => metadata.len(),
+fn read_properties(disk: &VolumeDisk, file: &Path) -> ReplicaResult<Option<Properties>> {
+    let opened = match disk.open(file, Open::READ) {
+        Ok(opened) => opened,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(ReplicaError::io("read", file)(error)),
     };
+    let len = opened.len().map_err(ReplicaError::io("read", file))?;
     if len > MAX_VERSION_FILE_BYTES {
         return Err(incompatible(file, "VERSION file is too long"));
     }
-    let text = fs::read(file).map_err(ReplicaError::io("read", file))?;
+    let mut text = vec![0; len as usize];
+    opened
+        .read_exact_at(&mut text, 0)
+        .map_err(ReplicaError::io("read", file))?;
     Ok(Some(Properties::parse(&String::from_utf8_lossy(&text))))
 }
 
-fn write_properties(dir: &Path, properties: &Properties) -> ReplicaResult<()> {
+fn write_properties(disk: &VolumeDisk, dir: &Path, properties: &Properties) -> ReplicaResult<()> {
     let target = dir.join(layout::VERSION);
     let fresh = dir.join("VERSION.new");
-    let mut file = File::create(&fresh).map_err(ReplicaError::io("create", &fresh))?;
-    file.write_all(properties.render().as_bytes())
-        .and_then(|()| file.sync_all())
+    disk.open(&fresh, Open::TRUNCATE)
+        .and_then(|file| {
+            file.write_all_at(properties.render().as_bytes(), 0)?;
+            file.sync_data()
+        })
         .map_err(ReplicaError::io("write", &fresh))?;
-    fs::rename(&fresh, &target).map_err(ReplicaError::io("rename", &fresh))?;
-    sync_dir(dir)
-}
-
-/// Makes a directory's entries durable.
-pub(crate) fn sync_dir(dir: &Path) -> ReplicaResult<()> {
-    File::open(dir)
-        .and_then(|opened| opened.sync_all())
-        .map_err(ReplicaError::io("sync", dir))
+    disk.rename(&fresh, &target)
+        .map_err(ReplicaError::io("rename", &fresh))?;
+    disk.sync_dir(dir).map_err(ReplicaError::io("sync", dir))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trouble::Trouble;
+    use hadron_env::disk::RealDisk;
+    use std::fs;
+    use std::sync::Arc;
+
+    fn disk() -> VolumeDisk {
+        let (orders, _) = std::sync::mpsc::channel();
+        VolumeDisk::new(Arc::new(RealDisk), Arc::new(Trouble::new(0, orders)))
+    }
 
     fn identity() -> StorageIdentity {
         StorageIdentity {
@@ -207,18 +216,18 @@ mod tests {
     #[test]
     fn version_files_round_trip() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(StorageIdentity::read(dir.path()).unwrap(), None);
+        assert_eq!(StorageIdentity::read(&disk(), dir.path()).unwrap(), None);
         fs::create_dir(dir.path().join(layout::CURRENT)).unwrap();
-        identity().write(dir.path()).unwrap();
-        assert_eq!(StorageIdentity::read(dir.path()).unwrap(), Some(identity()));
+        identity().write(&disk(), dir.path()).unwrap();
+        assert_eq!(StorageIdentity::read(&disk(), dir.path()).unwrap(), Some(identity()));
         let pool = PoolIdentity {
             pool: "BP-1-127.0.0.1-1".into(),
             cluster_id: "CID-2".into(),
             namespace_id: 0xf000_0001,
             ctime: 0,
         };
-        pool.write(dir.path()).unwrap();
-        assert_eq!(PoolIdentity::read(dir.path(), "CID-2").unwrap(), Some(pool));
+        pool.write(&disk(), dir.path()).unwrap();
+        assert_eq!(PoolIdentity::read(&disk(), dir.path(), "CID-2").unwrap(), Some(pool));
     }
 
     #[test]
@@ -230,9 +239,13 @@ mod tests {
                 layout_version: version,
                 ..identity()
             }
-            .write(dir.path())
+            .write(&disk(), dir.path())
             .unwrap();
-            assert_eq!(StorageIdentity::read(dir.path()).is_ok(), accepted, "{version}");
+            assert_eq!(
+                StorageIdentity::read(&disk(), dir.path()).is_ok(),
+                accepted,
+                "{version}"
+            );
         }
         let ours = PoolIdentity {
             pool: "BP-1-1-1".into(),

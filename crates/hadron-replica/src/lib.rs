@@ -1,38 +1,48 @@
 //! Replicas on a DataNode's disks: volumes, block and meta files, replica states.
 //!
 //! What it is for: Apache's directory layout read and written in place, the life of a replica from RBW to FINALIZED
-//! or deletion, and handles by which one thread writes or reads one replica.
+//! or deletion, handles by which one thread writes or reads one replica, the room on each volume, and taking a volume
+//! out of use when its disk breaks. Files are touched only through `disk`, over a [`hadron_env::Disk`].
 //! What it does not do: no sockets, no RPC, no scanners yet; it never decides that a replica should exist.
 //! Invariants: `acked <= on_disk <= received` for every open replica; an acked byte is in the page cache at least, a
 //! synced one on the disk; no string from the wire is joined into a path.
 
 mod active;
+mod check;
+mod choosing;
 mod chunks;
 mod composite;
 mod cut;
 mod deletion;
+mod disk;
 mod error;
 mod identity;
 pub mod layout;
 mod load;
 mod pool;
+mod pool_volume;
 mod properties;
 mod reader;
 mod recovery;
+mod space;
 pub mod state;
 mod store;
+mod trouble;
 mod volume;
 mod writer;
 
 pub use active::Interrupt;
+pub use check::CheckOptions;
+pub use choosing::ChoosingPolicy;
 pub use chunks::{ChunkFormat, META_HEADER_LEN};
 pub use composite::CompositeCrc;
 pub use error::{ReplicaError, ReplicaResult};
 pub use identity::{PoolIdentity, StorageIdentity};
-pub use pool::{DEFAULT_BLOCK_SPACE, FinalizedReplica, NewReplica, PoolOptions, ReportedReplica};
+pub use pool::{DEFAULT_BLOCK_SPACE, DeletionHook, FinalizedReplica, NewReplica, PoolOptions, ReportedReplica};
 pub use properties::Properties;
 pub use reader::ReplicaReader;
 pub use recovery::RecoveryInfo;
-pub use store::{ReplicaStore, StorageBlocks, StorageReport, StoreOptions};
-pub use volume::{Usage, Volume, VolumeSpec};
+pub use space::{Reserve, ReserveRule, Usage};
+pub use store::{FailureHook, ReplicaStore, StorageBlocks, StorageReport, StoreOptions};
+pub use volume::{SPACE_MAX_AGE, Volume, VolumeFailure, VolumeSpec};
 pub use writer::{AckHandle, Packet, ReplicaWriter};

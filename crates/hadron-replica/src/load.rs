@@ -6,15 +6,15 @@
 
 use crate::active::ActiveReplica;
 use crate::chunks::{ChunkFormat, META_HEADER_LEN};
+use crate::disk::{VolumeDisk, VolumeFile};
 use crate::error::{ReplicaError, ReplicaResult};
 use crate::layout::{self, BlockFile};
 use crate::pool::{Entry, Finalized};
+use crate::pool_volume::PoolVolume;
 use crate::state::{self, Step};
-use crate::volume::PoolVolume;
+use hadron_env::disk::Open;
 use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState};
 use hashbrown::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,16 +23,18 @@ const MAX_DEPTH: usize = 8;
 
 /// Loads one volume's share of a pool.
 pub(crate) fn load_volume(home: &Arc<PoolVolume>) -> ReplicaResult<HashMap<BlockId, Entry>> {
-    empty(&home.tmp())?;
+    let disk = home.disk();
+    empty(disk, &home.tmp())?;
     let mut found = HashMap::new();
     let mut lost_metas = HashMap::new();
     let root = home.finalized();
     let mut open = vec![(root, 0)];
     while let Some((dir, depth)) = open.pop() {
-        let listing = Listing::read(&dir)?;
+        let listing = Listing::read(disk, &dir)?;
         if depth < MAX_DEPTH {
             open.extend(listing.dirs.into_iter().map(|dir| (dir, depth + 1)));
         }
+        home.add_used(listing.bytes as i64);
         let mut shared_dir = None;
         for (id, len) in listing.data {
             let stamp = listing.metas.get(&id).copied().unwrap_or_else(|| {
@@ -47,7 +49,6 @@ pub(crate) fn load_volume(home: &Arc<PoolVolume>) -> ReplicaResult<HashMap<Block
                 volume: home.index,
                 dir: misplaced,
             };
-            home.add_used((len + meta_len(len)) as i64);
             keep_better(&mut found, id, Entry::Finalized(replica));
         }
         for (id, stamp) in listing.metas {
@@ -85,12 +86,13 @@ fn load_rbw(
     lost: &HashMap<BlockId, PathBuf>,
     found: &mut HashMap<BlockId, Entry>,
 ) -> ReplicaResult<()> {
+    let disk = home.disk();
     let dir = home.rbw();
-    let listing = Listing::read(&dir)?;
+    let listing = Listing::read(disk, &dir)?;
     for (id, _) in listing.data {
         let stamp = match listing.metas.get(&id) {
             Some(stamp) => *stamp,
-            None => match lost.get(&id).and_then(|path| bring_back(path, &dir)) {
+            None => match lost.get(&id).and_then(|path| bring_back(disk, path, &dir)) {
                 Some(stamp) => stamp,
                 None => {
                     tracing::warn!(block = %id, dir = %dir.display(), "replica being written has no meta file");
@@ -98,7 +100,7 @@ fn load_rbw(
                 }
             },
         };
-        let len = validated_len(&dir, id, stamp)?;
+        let len = validated_len(disk, &dir, id, stamp)?;
         let Some(state) = state::after(Some(ReplicaState::Rbw), Step::Restart) else {
             continue;
         };
@@ -108,20 +110,20 @@ fn load_rbw(
             len,
         };
         tracing::info!(%block, len, "replica being written waits for recovery");
-        home.add_used((len + meta_len(len)) as i64);
         let replica = ActiveReplica::new(block, state, home.clone(), len);
+        replica.count_used((len + meta_len(len)) as i64);
         keep_better(found, id, Entry::Active(Arc::new(replica)));
     }
     Ok(())
 }
 
 /// Moves a meta file that was on its way back beside its data file; gives its stamp.
-fn bring_back(path: &Path, dir: &Path) -> Option<GenerationStamp> {
+fn bring_back(disk: &VolumeDisk, path: &Path, dir: &Path) -> Option<GenerationStamp> {
     let name = path.file_name()?.to_str()?;
     let Some(BlockFile::Meta(_, stamp)) = layout::parse_name(name) else {
         return None;
     };
-    match fs::rename(path, dir.join(name)) {
+    match disk.rename(path, &dir.join(name)) {
         Ok(()) => Some(stamp),
         Err(error) => {
             tracing::warn!(%error, file = %path.display(), "cannot move a meta file back");
@@ -131,16 +133,14 @@ fn bring_back(path: &Path, dir: &Path) -> Option<GenerationStamp> {
 }
 
 /// Finds how many bytes of an RBW its checksums vouch for, and cuts both files to that.
-fn validated_len(dir: &Path, id: BlockId, stamp: GenerationStamp) -> ReplicaResult<u64> {
+fn validated_len(disk: &VolumeDisk, dir: &Path, id: BlockId, stamp: GenerationStamp) -> ReplicaResult<u64> {
     let path = dir.join(layout::data_name(id));
-    let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
-    let data = open(&path).map_err(ReplicaError::io("open", &path))?;
-    let size = |file: &File| file.metadata().map(|metadata| metadata.len());
-    let data_len = size(&data).map_err(ReplicaError::io("stat", &path))?;
-    let Ok(meta) = open(&dir.join(layout::meta_name(id, stamp))) else {
+    let data = disk.open(&path, Open::WRITE).map_err(ReplicaError::io("open", &path))?;
+    let data_len = data.len().map_err(ReplicaError::io("stat", &path))?;
+    let Ok(meta) = disk.open(&dir.join(layout::meta_name(id, stamp)), Open::WRITE) else {
         return Ok(0);
     };
-    let meta_len = size(&meta).map_err(ReplicaError::io("stat", &path))?;
+    let meta_len = meta.len().map_err(ReplicaError::io("stat", &path))?;
     let mut header = [0; META_HEADER_LEN as usize];
     let Some(format) = meta
         .read_exact_at(&mut header, 0)
@@ -159,7 +159,13 @@ fn validated_len(dir: &Path, id: BlockId, stamp: GenerationStamp) -> ReplicaResu
     Ok(len)
 }
 
-fn vouched_len(data: &File, meta: &File, format: ChunkFormat, data_len: u64, meta_len: u64) -> std::io::Result<u64> {
+fn vouched_len(
+    data: &VolumeFile,
+    meta: &VolumeFile,
+    format: ChunkFormat,
+    data_len: u64,
+    meta_len: u64,
+) -> std::io::Result<u64> {
     if format.size() == 0 {
         return Ok(data_len);
     }
@@ -191,22 +197,20 @@ fn longest_prefix(format: ChunkFormat, bytes: &[u8], sum: u32) -> usize {
 }
 
 /// Removes everything in a directory.
-fn empty(dir: &Path) -> ReplicaResult<()> {
-    for entry in fs::read_dir(dir).map_err(ReplicaError::io("list", dir))? {
-        let entry = entry.map_err(ReplicaError::io("list", dir))?;
-        let path = entry.path();
-        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let removed = if is_dir {
-            fs::remove_dir_all(&path)
+fn empty(disk: &VolumeDisk, dir: &Path) -> ReplicaResult<()> {
+    for entry in disk.list(dir).map_err(ReplicaError::io("list", dir))? {
+        let path = dir.join(&entry.name);
+        let removed = if entry.is_dir {
+            disk.remove_dir_all(&path)
         } else {
-            fs::remove_file(&path)
+            disk.remove(&path)
         };
         removed.map_err(ReplicaError::io("remove", &path))?;
     }
     Ok(())
 }
 
-/// Bytes of a meta file with the usual chunks; good enough for usage figures.
+/// Bytes of a meta file with the usual chunks; good enough for usage figures of replicas being written.
 fn meta_len(len: u64) -> u64 {
     META_HEADER_LEN + ChunkFormat::NONE.chunks(len) * 4
 }
@@ -217,29 +221,27 @@ struct Listing {
     data: Vec<(BlockId, u64)>,
     metas: HashMap<BlockId, GenerationStamp>,
     dirs: Vec<PathBuf>,
+    /// Length of all block files together.
+    bytes: u64,
 }
 
 impl Listing {
-    fn read(dir: &Path) -> ReplicaResult<Self> {
+    fn read(disk: &VolumeDisk, dir: &Path) -> ReplicaResult<Self> {
         let mut listing = Self::default();
-        for entry in fs::read_dir(dir).map_err(ReplicaError::io("list", dir))? {
-            let entry = entry.map_err(ReplicaError::io("list", dir))?;
-            let kind = entry.file_type().map_err(ReplicaError::io("stat", dir))?;
-            if kind.is_dir() {
-                listing.dirs.push(entry.path());
+        for entry in disk.list(dir).map_err(ReplicaError::io("list", dir))? {
+            if entry.is_dir {
+                listing.dirs.push(dir.join(&entry.name));
                 continue;
             }
-            match entry.file_name().to_str().and_then(layout::parse_name) {
-                Some(BlockFile::Data(id)) if kind.is_file() => {
-                    let len = entry.metadata().map_err(ReplicaError::io("stat", dir))?.len();
-                    listing.data.push((id, len));
-                }
+            match layout::parse_name(&entry.name) {
+                Some(BlockFile::Data(id)) => listing.data.push((id, entry.len)),
                 Some(BlockFile::Meta(id, stamp)) => {
                     let newest = listing.metas.entry(id).or_insert(stamp);
                     *newest = stamp.max(*newest);
                 }
-                _ => {}
+                None => continue,
             }
+            listing.bytes += entry.len;
         }
         Ok(listing)
     }

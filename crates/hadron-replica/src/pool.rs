@@ -5,24 +5,26 @@
 //! Every step asks the table in `state` first.
 
 use crate::active::{ActiveReplica, Interrupt};
+use crate::choosing::{self, Candidate, ChoosingPolicy, Turns};
 use crate::chunks::{ChunkFormat, META_HEADER_LEN};
 use crate::cut::cut_files;
-use crate::deletion::Deleter;
+use crate::deletion::{Deleter, Part};
+use crate::disk::{VolumeDisk, VolumeFile};
 use crate::error::{ReplicaError, ReplicaResult};
-use crate::identity::{PoolIdentity, sync_dir};
+use crate::identity::PoolIdentity;
 use crate::layout;
+use crate::pool_volume::PoolVolume;
 use crate::recovery::Recovering;
 use crate::state::{self, Step};
-use crate::volume::{PoolVolume, Volume, create_dir};
 use crate::writer::{ReplicaWriter, partial_sum_on_disk};
+use hadron_env::disk::Open;
+use hadron_env::{Random, SystemRandom};
 use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState, StorageId, StorageType};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Space held for a replica whose final size nobody told.
@@ -78,6 +80,16 @@ impl Entry {
         }
     }
 
+    /// The volume it lies on; `None` while it is being deleted.
+    fn volume(&self) -> Option<u16> {
+        match self {
+            Self::Finalized(finalized) => Some(finalized.volume),
+            Self::Active(replica) => Some(replica.home.index),
+            Self::Recovering(running) => running.original.volume(),
+            Self::Deleting => None,
+        }
+    }
+
     /// Whether both are the same replica in the same step of its life.
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -94,18 +106,29 @@ pub(crate) struct Pool {
     pub(crate) identity: PoolIdentity,
     pub(crate) volumes: Vec<Arc<PoolVolume>>,
     replicas: Mutex<HashMap<BlockId, Entry>>,
-    next_volume: AtomicUsize,
-    deleter: Arc<Deleter>,
+    /// Per storage type asked for; `None`: any.
+    turns: Mutex<HashMap<Option<StorageType>, Turns>>,
+    random: SystemRandom,
+    /// One per volume.
+    deleters: Arc<Vec<Deleter>>,
+    next_aside: AtomicU64,
     pub(crate) options: PoolOptions,
 }
 
+/// Told of each replica whose files are gone, on the volume's deleting thread.
+pub type DeletionHook = Arc<dyn Fn(FinalizedReplica) + Send + Sync>;
+
 /// Settings that concern all replicas.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct PoolOptions {
     /// fsync at the end of every block (`dfs.datanode.synconclose`).
     pub sync_on_close: bool,
     /// How long a recovery waits for the previous writer (`dfs.datanode.xceiver.stop.timeout.millis`).
     pub stop_writer_patience: Duration,
+    /// Size expected of a replica whose final size nobody told (`dfs.blocksize`).
+    pub expected_len: u64,
+    /// How the volume of a new replica is chosen.
+    pub choosing: ChoosingPolicy,
 }
 
 impl Default for PoolOptions {
@@ -113,6 +136,8 @@ impl Default for PoolOptions {
         Self {
             sync_on_close: false,
             stop_writer_patience: Duration::from_secs(60),
+            expected_len: DEFAULT_BLOCK_SPACE,
+            choosing: ChoosingPolicy::default(),
         }
     }
 }
@@ -122,15 +147,17 @@ impl Pool {
         identity: PoolIdentity,
         volumes: Vec<Arc<PoolVolume>>,
         replicas: HashMap<BlockId, Entry>,
-        deleter: Arc<Deleter>,
+        deleters: Arc<Vec<Deleter>>,
         options: PoolOptions,
     ) -> Self {
         Self {
             identity,
             volumes,
             replicas: Mutex::new(replicas),
-            next_volume: AtomicUsize::new(0),
-            deleter,
+            turns: Mutex::default(),
+            random: SystemRandom::new(),
+            deleters,
+            next_aside: AtomicU64::new(0),
             options,
         }
     }
@@ -158,6 +185,82 @@ impl Pool {
             }
             Entry::Recovering(running) => (ReplicaState::Rur, Self::describe(&running.original).1),
             Entry::Deleting => (ReplicaState::Temporary, GenerationStamp(0)),
+        }
+    }
+
+    /// The pool's share of a volume.
+    pub(crate) fn home(&self, volume: u16) -> &Arc<PoolVolume> {
+        &self.volumes[usize::from(volume)]
+    }
+
+    /// Replicas by volume, open ones included.
+    pub(crate) fn counts_by_volume(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.volumes.len()];
+        for volume in self.replicas.lock().values().filter_map(Entry::volume) {
+            counts[usize::from(volume)] += 1;
+        }
+        counts
+    }
+
+    /// Forgets everything on a volume that went out of use; writers are told to leave. Returns how many replicas.
+    pub(crate) fn drop_volume(&self, volume: u16) -> usize {
+        let mut open = Vec::new();
+        let mut map = self.replicas.lock();
+        let before = map.len();
+        map.retain(|_, entry| {
+            let stays = entry.volume() != Some(volume);
+            if let (false, Entry::Active(replica)) = (stays, &*entry) {
+                open.push(replica.clone());
+            }
+            stays
+        });
+        let gone = before - map.len();
+        if map.capacity() > 4 * map.len() {
+            map.shrink_to_fit();
+        }
+        drop(map);
+        for replica in open {
+            replica.abandon();
+        }
+        gone
+    }
+
+    /// Forgets a finalized replica whose data file is not there although its volume is; `None` if it is there after
+    /// all, or its volume is gone (which is looked into).
+    pub(crate) fn forget_missing(&self, block: &Block) -> Option<FinalizedReplica> {
+        let Some(Entry::Finalized(finalized)) = self.entry(block.id) else {
+            return None;
+        };
+        let home = self.home(finalized.volume);
+        let path = self
+            .finalized_dir(block.id, &finalized)
+            .join(layout::data_name(block.id));
+        if home.volume.check_presence().is_err() {
+            home.volume.suspect();
+            return None;
+        }
+        if home.disk().exists(&path).unwrap_or(true) {
+            return None;
+        }
+        let mut map = self.replicas.lock();
+        match map.get(&block.id) {
+            Some(Entry::Finalized(now)) if now.stamp == finalized.stamp && now.volume == finalized.volume => {
+                map.remove(&block.id);
+            }
+            _ => return None,
+        }
+        drop(map);
+        tracing::error!(%block, file = %path.display(), "the file of a replica is missing, forgetting the replica");
+        home.volume.suspect();
+        Some(self.placed(finalized.block(block.id), home))
+    }
+
+    /// Whether a replica is here that the NameNode is told of.
+    pub(crate) fn has_reported(&self, id: BlockId) -> bool {
+        match self.replicas.lock().get(&id) {
+            Some(Entry::Finalized(_) | Entry::Recovering(_)) => true,
+            Some(Entry::Active(replica)) => replica.status().state != ReplicaState::Temporary,
+            _ => false,
         }
     }
 
@@ -202,24 +305,41 @@ impl Pool {
         lists
     }
 
-    /// Picks the next volume with room, by turns; one of `wanted` type or id if any has room.
+    /// Picks a volume of the wanted type with room for `len` bytes and holds that room.
     fn choose_volume(
         &self,
         len: u64,
         wanted: Option<StorageType>,
         id: Option<&StorageId>,
     ) -> ReplicaResult<Arc<PoolVolume>> {
-        let space = if len == 0 { DEFAULT_BLOCK_SPACE } else { len };
-        let has_room = |volume: &Volume| !volume.is_failed() && volume.available().is_ok_and(|free| free >= space);
-        let turn = self.next_volume.fetch_add(1, Ordering::Relaxed);
-        let by_turns = || (0..self.volumes.len()).map(|i| &self.volumes[(turn + i) % self.volumes.len()]);
-        let named = by_turns().find(|v| id.is_some_and(|id| v.volume.storage_id() == *id) && has_room(&v.volume));
-        let typed = || by_turns().find(|v| wanted.is_some_and(|t| v.volume.storage_type() == t) && has_room(&v.volume));
-        let any = || by_turns().find(|v| has_room(&v.volume));
-        named.or_else(typed).or_else(any).cloned().ok_or(ReplicaError::NoSpace {
-            wanted: space,
-            volumes: self.volumes.len(),
-        })
+        let fits = |home: &&Arc<PoolVolume>| {
+            !home.volume.is_failed() && wanted.is_none_or(|kind| home.volume.storage_type() == kind)
+        };
+        // Disks are asked first, without a lock; a disk that does not answer is not chosen.
+        let mut homes: Vec<&Arc<PoolVolume>> = self.volumes.iter().filter(fits).collect();
+        homes.retain(|home| home.volume.room().is_ok());
+        let draw = self.random.below(1 << 20) as f32 / (1 << 20) as f32;
+        let mut turns = self.turns.lock();
+        let candidates: Vec<Candidate> = homes
+            .iter()
+            .enumerate()
+            .map(|(index, home)| Candidate {
+                index,
+                available: home.volume.last_usage(0).remaining,
+                named: id.is_some_and(|id| home.volume.storage_id() == *id),
+            })
+            .collect();
+        let turn = turns.entry(wanted).or_default();
+        match choosing::choose(self.options.choosing, turn, &candidates, len, draw) {
+            Ok(chosen) => {
+                homes[chosen].volume.hold(len);
+                Ok(homes[chosen].clone())
+            }
+            Err(most) => Err(ReplicaError::NoSpace {
+                wanted: len,
+                most: (!candidates.is_empty()).then_some(most),
+            }),
+        }
     }
 
     /// Creates an RBW or a TEMPORARY (`step` says which) and its writer.
@@ -230,31 +350,26 @@ impl Pool {
         new: NewReplica<'_>,
     ) -> ReplicaResult<ReplicaWriter> {
         let state = state::after(None, step).ok_or_else(|| wrong(block.id, ReplicaState::Temporary, "create"))?;
-        let home = self.choose_volume(block.len, new.storage_type, new.storage_id)?;
+        if let Some(old) = self.entry(block.id).filter(|old| !matches!(old, Entry::Active(_))) {
+            return Err(exists(block.id, &old));
+        }
+        let reserved = if block.len == 0 {
+            self.options.expected_len
+        } else {
+            block.len
+        };
+        let home = self.choose_volume(reserved, new.storage_type, new.storage_id)?;
         let replica = Arc::new(ActiveReplica::new(*block, state, home.clone(), 0));
-        loop {
-            let old = {
-                let mut map = self.replicas.lock();
-                match map.get(&block.id) {
-                    None => {
-                        map.insert(block.id, Entry::Active(replica.clone()));
-                        break;
-                    }
-                    Some(Entry::Active(old)) => old.clone(),
-                    Some(other) => return Err(exists(block.id, other)),
-                }
-            };
-            self.supersede(&old, block, step)?;
+        replica.status().reserved = reserved;
+        if let Err(error) = self.enter_map(block, step, &replica) {
+            replica.end_reservation();
+            return Err(error);
         }
         let number = replica.enter(new.interrupt);
-        let reserved = if block.len == 0 { DEFAULT_BLOCK_SPACE } else { block.len };
-        home.volume.reserve(reserved);
-        replica.status().reserved = reserved;
         let dir = replica.dir(state);
-        let made = create_files(&dir, block, new.format);
-        match made {
+        match create_files(home.disk(), &dir, block, new.format) {
             Ok((data, meta)) => {
-                home.add_used(META_HEADER_LEN as i64);
+                replica.count_used(META_HEADER_LEN as i64);
                 let path = dir.join(layout::data_name(block.id));
                 Ok(ReplicaWriter::new(
                     replica,
@@ -267,14 +382,30 @@ impl Pool {
                 ))
             }
             Err(error) => {
-                if error.condemns_disk() {
-                    tracing::error!(%error, dir = %home.volume.dir().display(), "volume failed");
-                    home.volume.mark_failed();
-                }
                 self.forget(&replica);
                 replica.leave(number);
                 Err(error)
             }
+        }
+    }
+
+    /// Puts a new replica into the map; an older unfinished one makes room for a copy.
+    fn enter_map(&self, block: &Block, step: Step, replica: &Arc<ActiveReplica>) -> ReplicaResult<()> {
+        loop {
+            let old = {
+                let mut map = self.replicas.lock();
+                match map.get(&block.id) {
+                    // Failing a volume marks it first and then forgets its replicas: none may slip in behind that.
+                    None if replica.home.volume.is_failed() => return Err(out_of_use(replica)),
+                    None => {
+                        map.insert(block.id, Entry::Active(replica.clone()));
+                        return Ok(());
+                    }
+                    Some(Entry::Active(old)) => old.clone(),
+                    Some(other) => return Err(exists(block.id, other)),
+                }
+            };
+            self.supersede(&old, block, step)?;
         }
     }
 
@@ -297,7 +428,7 @@ impl Pool {
             ];
             self.forget(old);
             for file in files {
-                remove(&file)?;
+                remove(old.home.disk(), &file)?;
             }
         }
         Ok(())
@@ -311,20 +442,42 @@ impl Pool {
         }
         drop(map);
         replica.abandon();
-        let on_disk = replica.status().on_disk;
-        replica.home.add_used(-((on_disk + META_HEADER_LEN) as i64));
+        replica.uncount_used();
     }
 
-    /// Removes a TEMPORARY whose writer gave up.
-    pub(crate) fn discard_temporary(&self, replica: &Arc<ActiveReplica>) {
-        let stamp = replica.status().stamp;
-        let dir = replica.dir(ReplicaState::Temporary);
+    /// Removes an open replica whose writer gave up: a TEMPORARY, or an RBW of which nobody was promised a byte.
+    pub(crate) fn discard(&self, replica: &Arc<ActiveReplica>) {
+        let (stamp, state) = {
+            let status = replica.status();
+            (status.stamp, status.state)
+        };
+        let dir = replica.dir(state);
         for name in [layout::data_name(replica.id), layout::meta_name(replica.id, stamp)] {
-            if let Err(error) = remove(&dir.join(name)) {
-                tracing::warn!(%error, "cannot remove unfinished copy");
+            if let Err(error) = remove(replica.home.disk(), &dir.join(name)) {
+                tracing::warn!(%error, "cannot remove an unfinished replica");
             }
         }
         self.forget(replica);
+    }
+
+    /// After a failed write: gives back what nobody was promised. Acked bytes stay, for the recovery of the block.
+    pub(crate) fn cut_to_acked(&self, replica: &Arc<ActiveReplica>) {
+        let (acked, on_disk) = {
+            let status = replica.status();
+            (status.acked, status.on_disk)
+        };
+        let done = match acked {
+            0 => {
+                self.discard(replica);
+                Ok(())
+            }
+            _ if replica.home.volume.is_failed() => Ok(()),
+            _ => self.truncate(replica, acked),
+        };
+        match done {
+            Ok(()) => tracing::info!(block = %replica.id, acked, on_disk, "cut a replica whose write failed"),
+            Err(error) => tracing::warn!(block = %replica.id, %error, "cannot cut a replica whose write failed"),
+        }
     }
 
     /// Moves a written replica into `finalized` and swaps the map's entry.
@@ -348,14 +501,10 @@ impl Pool {
         let from = replica.dir(state);
         let to = replica.home.finalized().join(layout::finalized_dir(block.id));
         // The data file's rename is the commit: loading puts a replica whose meta file went first together again.
-        for name in [
-            layout::meta_name(block.id, block.generation_stamp),
-            layout::data_name(block.id),
-        ] {
-            move_file(&from.join(&name), &to, &name)?;
-        }
+        self.move_both(replica, &from, &to, block.generation_stamp)?;
+        let disk = replica.home.disk();
         if self.options.sync_on_close {
-            sync_dir(&to)?;
+            disk.sync_dir(&to).map_err(ReplicaError::io("sync", &to))?;
         }
         let finalized = Finalized {
             stamp: block.generation_stamp,
@@ -375,13 +524,35 @@ impl Pool {
                     layout::data_name(block.id),
                     layout::meta_name(block.id, block.generation_stamp),
                 ] {
-                    remove(&to.join(name))?;
+                    remove(disk, &to.join(name))?;
                 }
                 return Err(ReplicaError::Stopped(block.id));
             }
         }
         drop(map);
         Ok(self.placed(block, &replica.home))
+    }
+
+    /// Moves a replica's files, meta file first. When one cannot be moved, both are where they were; when even that
+    /// fails, the replica leaves the map: its disk is broken, and no lease must wait for it until the next start.
+    fn move_both(
+        &self,
+        replica: &Arc<ActiveReplica>,
+        from: &Path,
+        to: &Path,
+        stamp: GenerationStamp,
+    ) -> ReplicaResult<()> {
+        let disk = replica.home.disk();
+        let (data, meta) = (layout::data_name(replica.id), layout::meta_name(replica.id, stamp));
+        move_file(disk, &from.join(&meta), to, &meta)?;
+        let Err(error) = move_file(disk, &from.join(&data), to, &data) else {
+            return Ok(());
+        };
+        if let Err(second) = rename(disk, &to.join(&meta), &from.join(&meta)) {
+            tracing::error!(block = %replica.id, %error, %second, "a replica's files lie apart, giving it up");
+            self.forget(replica);
+        }
+        Err(error)
     }
 
     pub(crate) fn placed(&self, block: Block, home: &PoolVolume) -> FinalizedReplica {
@@ -400,9 +571,7 @@ impl Pool {
             status.stamp
         };
         let (from, to) = (replica.home.tmp(), replica.home.rbw());
-        for name in [layout::meta_name(replica.id, stamp), layout::data_name(replica.id)] {
-            move_file(&from.join(&name), &to, &name)?;
-        }
+        self.move_both(replica, &from, &to, stamp)?;
         let mut status = replica.status();
         status.state = ReplicaState::Rbw;
         status.acked = status.on_disk;
@@ -591,12 +760,13 @@ impl Pool {
         self.swap_finalized(id, old.stamp, Entry::Finalized(now.clone()))?;
         let dir = self.finalized_dir(id, old);
         let (from, meta) = (layout::meta_name(id, old.stamp), layout::meta_name(id, to));
-        if let Err(error) = rename(&dir.join(from), &dir.join(&meta)) {
+        let disk = self.home(old.volume).disk();
+        if let Err(error) = rename(disk, &dir.join(from), &dir.join(&meta)) {
             self.swap_finalized(id, to, Entry::Finalized(old.clone()))?;
             return Err(error);
         }
         if !matches!(self.entry(id), Some(Entry::Finalized(found)) if found.stamp == to) {
-            remove(&dir.join(meta))?;
+            remove(disk, &dir.join(meta))?;
             return Err(ReplicaError::NotFound(id, to));
         }
         Ok(self.placed(now.block(id), &self.volumes[usize::from(now.volume)]))
@@ -629,12 +799,35 @@ impl Pool {
         ));
         let (from, rbw) = (self.finalized_dir(id, finalized), home.rbw());
         note_last_sum(&replica, &from, finalized.stamp)?;
+        let wanted = self.options.expected_len.saturating_sub(finalized.len);
+        let most = home.volume.available()?;
+        if most < wanted {
+            let most = Some(most);
+            return Err(ReplicaError::NoSpace { wanted, most });
+        }
         self.swap_finalized(id, finalized.stamp, Entry::Active(replica.clone()))?;
-        rename(&from.join(layout::data_name(id)), &rbw.join(layout::data_name(id)))?;
-        rename(
-            &from.join(layout::meta_name(id, finalized.stamp)),
-            &rbw.join(layout::meta_name(id, to)),
-        )?;
+        let disk = home.disk();
+        let (data, back) = (rbw.join(layout::data_name(id)), from.join(layout::data_name(id)));
+        let moved = rename(disk, &back, &data).and_then(|()| {
+            let meta = from.join(layout::meta_name(id, finalized.stamp));
+            let moved = rename(disk, &meta, &rbw.join(layout::meta_name(id, to)));
+            if moved.is_err() {
+                rename(disk, &data, &back)?;
+            }
+            moved
+        });
+        if let Err(error) = moved {
+            // Nobody has written to it: it is what it was, unless it was deleted meanwhile.
+            let mut map = self.replicas.lock();
+            if let Some(entry) = map.get_mut(&id)
+                && matches!(&*entry, Entry::Active(now) if Arc::ptr_eq(now, &replica))
+            {
+                *entry = Entry::Finalized(finalized.clone());
+            }
+            return Err(error);
+        }
+        home.volume.hold(wanted);
+        replica.status().reserved = wanted;
         Ok(replica)
     }
 
@@ -646,6 +839,7 @@ impl Pool {
         };
         if old != to {
             rename(
+                replica.home.disk(),
                 &dir.join(layout::meta_name(replica.id, old)),
                 &dir.join(layout::meta_name(replica.id, to)),
             )?;
@@ -660,8 +854,9 @@ impl Pool {
             let status = replica.status();
             (status.on_disk, status.stamp, replica.dir(status.state))
         };
-        let last_sum = cut_files(&dir, replica.id, stamp, on_disk, len)?;
-        replica.home.add_used(-((on_disk - len) as i64));
+        let cut = cut_files(replica.home.disk(), &dir, replica.id, stamp, on_disk, len)?;
+        let last_sum = cut.last_sum;
+        replica.count_used(-(cut.freed as i64));
         let mut status = replica.status();
         status.received = len;
         status.on_disk = len;
@@ -676,7 +871,7 @@ impl Pool {
             (status.state, status.stamp)
         };
         let dir = replica.dir(state);
-        let (data, meta, format) = open_files(&dir, replica.id, stamp)?;
+        let (data, meta, format) = open_files(replica.home.disk(), &dir, replica.id, stamp)?;
         let number = replica.enter(interrupt);
         let path = dir.join(layout::data_name(replica.id));
         Ok(ReplicaWriter::new(
@@ -699,10 +894,18 @@ impl Pool {
         }
     }
 
-    /// Takes replicas out of the map, renames their files aside and has them removed in the background. Returns those
-    /// that were there. Unknown ones and ones with a newer stamp than asked for are left alone.
-    pub(crate) fn invalidate(&self, blocks: &[Block]) -> Vec<FinalizedReplica> {
-        blocks.iter().filter_map(|block| self.invalidate_one(block)).collect()
+    /// Takes replicas out of sight and has their files removed in the background; `done` hears of each. Returns how
+    /// many there were. Unknown ones and ones with a newer stamp than asked for are left alone.
+    pub(crate) fn invalidate(self: &Arc<Self>, blocks: &[Block], done: &DeletionHook) -> usize {
+        // Open ones last: their writers have to be stopped first, which takes a while.
+        let open = |block: &&Block| matches!(self.entry(block.id), Some(Entry::Active(_)));
+        let (open, closed): (Vec<&Block>, Vec<&Block>) = blocks.iter().partition(open);
+        let taken = closed.into_iter().chain(open).filter_map(|block| {
+            let entry = self.take_for_deletion(block)?;
+            self.delete(block, entry, done.clone());
+            Some(())
+        });
+        taken.count()
     }
 
     /// Takes a replica out of the map, its writer stopped. What changed under our hands is looked at again.
@@ -729,32 +932,73 @@ impl Pool {
         }
     }
 
-    fn invalidate_one(&self, block: &Block) -> Option<FinalizedReplica> {
-        let entry = self.take_for_deletion(block)?;
+    /// Removes the files of a replica that is out of the map already.
+    fn delete(self: &Arc<Self>, block: &Block, entry: Entry, done: DeletionHook) {
         let (state, stamp) = Self::describe(&entry);
         let (dir, home, len) = match &entry {
             Entry::Finalized(finalized) => (
                 self.finalized_dir(block.id, finalized),
-                self.volumes[usize::from(finalized.volume)].clone(),
+                self.home(finalized.volume).clone(),
                 finalized.len,
             ),
             Entry::Active(replica) => (replica.dir(state), replica.home.clone(), replica.status().on_disk),
-            Entry::Recovering(_) | Entry::Deleting => return None,
+            Entry::Recovering(_) | Entry::Deleting => return,
         };
-        for name in [layout::data_name(block.id), layout::meta_name(block.id, stamp)] {
-            self.deleter.remove(&dir.join(&name), &home.tmp(), &name);
-        }
-        home.add_used(-((len + ChunkFormat::NONE.chunks(len) * 4 + META_HEADER_LEN) as i64));
-        self.replicas.lock().remove(&block.id);
-        tracing::info!(%block, state = state.name(), "invalidated replica");
-        Some(self.placed(
+        let gone = self.placed(
             Block {
                 generation_stamp: stamp,
                 len,
                 ..*block
             },
             &home,
-        ))
+        );
+        let pool = self.clone();
+        let volume = usize::from(home.index);
+        let ending = Ending(pool.clone(), gone.block.id);
+        self.deleters[volume].submit(Part::new(move || {
+            let aside = pool.move_aside(&gone.block, &dir, &home);
+            drop(ending);
+            Some(Part::new(move || {
+                for path in &aside {
+                    remove_counted(&home, path);
+                }
+                tracing::info!(block = %gone.block, state = state.name(), "deleted replica");
+                done(gone);
+                None
+            }))
+        }));
+    }
+
+    /// Renames a replica's files into `tmp`; gives the new names. What cannot be moved stays until the next start,
+    /// when the NameNode orders its deletion again.
+    fn move_aside(&self, block: &Block, dir: &Path, home: &PoolVolume) -> Vec<PathBuf> {
+        let names = [
+            layout::data_name(block.id),
+            layout::meta_name(block.id, block.generation_stamp),
+        ];
+        let mut aside = Vec::with_capacity(names.len());
+        for name in names {
+            let number = self.next_aside.fetch_add(1, Ordering::Relaxed);
+            let target = home.tmp().join(format!("deleted_{number}_{name}"));
+            match home.disk().rename(&dir.join(&name), &target) {
+                Ok(()) => aside.push(target),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => tracing::error!(%error, %block, "cannot move a replica's file aside"),
+            }
+        }
+        aside
+    }
+}
+
+/// A block whose files are being moved aside; from its drop on the block may come back.
+struct Ending(Arc<Pool>, BlockId);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut map = self.0.replicas.lock();
+        if matches!(map.get(&self.1), Some(Entry::Deleting)) {
+            map.remove(&self.1);
+        }
     }
 }
 
@@ -777,8 +1021,9 @@ fn check_settled(block: &Block, replica: &ActiveReplica, to: GenerationStamp, le
 /// Notes the checksum of a partial last chunk before a writer replaces it on disk: readers of the bytes that are there
 /// now need it. `dir`: where the files of stamp `stamp` still are.
 fn note_last_sum(replica: &ActiveReplica, dir: &Path, stamp: GenerationStamp) -> ReplicaResult<()> {
-    let (data, meta, format) = open_files(dir, replica.id, stamp)?;
+    let (data, meta, format) = open_files(replica.home.disk(), dir, replica.id, stamp)?;
     let len = replica.status().on_disk;
+    replica.counted_before((len + format.meta_len(len)) as i64);
     let into = len % u64::from(format.chunk);
     if into > 0 && format.size() > 0 {
         let start = len - into;
@@ -810,6 +1055,10 @@ impl Finalized {
             len: self.len,
         }
     }
+}
+
+fn out_of_use(replica: &ActiveReplica) -> ReplicaError {
+    ReplicaError::VolumeFailed(replica.home.volume.dir().to_owned())
 }
 
 fn exists(block: BlockId, entry: &Entry) -> ReplicaError {
@@ -844,14 +1093,14 @@ fn check_len(block: BlockId, found: u64, wanted: u64) -> ReplicaResult<()> {
 
 /// Creates both files of a new replica; the meta file gets its header. Files already there are leftovers: every replica
 /// that counts is in the map, and the map had none.
-fn create_files(dir: &Path, block: &Block, format: ChunkFormat) -> ReplicaResult<(File, File)> {
+fn create_files(
+    disk: &VolumeDisk,
+    dir: &Path,
+    block: &Block,
+    format: ChunkFormat,
+) -> ReplicaResult<(VolumeFile, VolumeFile)> {
     let create = |path: &Path| {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)
+        disk.open(path, Open::TRUNCATE)
             .map_err(ReplicaError::io("create", path))
     };
     let data_path = dir.join(layout::data_name(block.id));
@@ -865,21 +1114,24 @@ fn create_files(dir: &Path, block: &Block, format: ChunkFormat) -> ReplicaResult
     match header {
         Ok(meta) => Ok((data, meta)),
         Err(error) => {
-            remove(&data_path)?;
+            for path in [&data_path, &meta_path] {
+                if let Err(error) = remove(disk, path) {
+                    tracing::debug!(%error, "cannot remove what was made of a replica");
+                }
+            }
             Err(error)
         }
     }
 }
 
 /// Opens both files of a replica for reading and writing.
-pub(crate) fn open_files(dir: &Path, id: BlockId, stamp: GenerationStamp) -> ReplicaResult<(File, File, ChunkFormat)> {
-    let open = |path: &Path| {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(ReplicaError::io("open", path))
-    };
+pub(crate) fn open_files(
+    disk: &VolumeDisk,
+    dir: &Path,
+    id: BlockId,
+    stamp: GenerationStamp,
+) -> ReplicaResult<(VolumeFile, VolumeFile, ChunkFormat)> {
+    let open = |path: &Path| disk.open(path, Open::WRITE).map_err(ReplicaError::io("open", path));
     let data = open(&dir.join(layout::data_name(id)))?;
     let meta_path = dir.join(layout::meta_name(id, stamp));
     let meta = open(&meta_path)?;
@@ -891,25 +1143,44 @@ pub(crate) fn open_files(dir: &Path, id: BlockId, stamp: GenerationStamp) -> Rep
 }
 
 /// Renames into `dir`, making it if it is missing.
-pub(crate) fn move_file(from: &Path, dir: &Path, name: &str) -> ReplicaResult<()> {
+pub(crate) fn move_file(disk: &VolumeDisk, from: &Path, dir: &Path, name: &str) -> ReplicaResult<()> {
     let to = dir.join(name);
-    match fs::rename(from, &to) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !dir.exists() => {
-            create_dir(dir, 0o700)?;
-            rename(from, &to)
+    match disk.rename(from, &to) {
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound
+                && !disk.exists(dir).map_err(ReplicaError::io("stat", dir))? =>
+        {
+            disk.create_dir_all(dir)
+                .map_err(ReplicaError::io("create directory", dir))?;
+            rename(disk, from, &to)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            disk.trouble().note(&error);
+            Err(ReplicaError::io("rename", from)(error))
         }
         other => other.map_err(ReplicaError::io("rename", from)),
     }
 }
 
-pub(crate) fn rename(from: &Path, to: &Path) -> ReplicaResult<()> {
-    fs::rename(from, to).map_err(ReplicaError::io("rename", from))
+pub(crate) fn rename(disk: &VolumeDisk, from: &Path, to: &Path) -> ReplicaResult<()> {
+    disk.rename(from, to).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            disk.trouble().note(&error);
+        }
+        ReplicaError::io("rename", from)(error)
+    })
 }
 
 /// Removes a file that may be gone already.
-pub(crate) fn remove(path: &Path) -> ReplicaResult<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ReplicaError::io("remove", path)(error)),
-        _ => Ok(()),
+pub(crate) fn remove(disk: &VolumeDisk, path: &Path) -> ReplicaResult<()> {
+    disk.remove(path).map_err(ReplicaError::io("remove", path))
+}
+
+/// Removes a file and takes its length off the usage figures.
+fn remove_counted(home: &PoolVolume, path: &Path) {
+    let len = home.disk().open(path, Open::READ).and_then(|file| file.len());
+    match home.disk().remove(path) {
+        Ok(()) => home.add_used(-(len.unwrap_or(0) as i64)),
+        Err(error) => tracing::warn!(%error, file = %path.display(), "cannot remove a deleted replica's file"),
     }
 }

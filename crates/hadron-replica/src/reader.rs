@@ -5,12 +5,14 @@
 
 use crate::active::ActiveReplica;
 use crate::chunks::{ChunkFormat, META_HEADER_LEN};
+use crate::disk::VolumeFile;
 use crate::error::{ReplicaError, ReplicaResult};
 use crate::layout;
 use crate::pool::{Entry, Pool};
+use crate::pool_volume::PoolVolume;
+use hadron_env::disk::Open;
 use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +25,8 @@ const OPEN_PAUSE: Duration = Duration::from_millis(2);
 /// A replica opened for reading.
 pub struct ReplicaReader {
     id: BlockId,
-    data: File,
-    meta: Option<File>,
+    data: VolumeFile,
+    meta: Option<VolumeFile>,
     path: PathBuf,
     stamp: GenerationStamp,
     state: ReplicaState,
@@ -81,7 +83,14 @@ impl ReplicaReader {
                     readable: finalized.len,
                     last_sum: None,
                 };
-                let mut reader = Self::open_in(&dir, block.id, stamp, lengths, accept_no_meta)?;
+                let mut reader = Self::open_in(
+                    pool.home(finalized.volume),
+                    &dir,
+                    block.id,
+                    stamp,
+                    lengths,
+                    accept_no_meta,
+                )?;
                 reader.keep_last_sum();
                 // An append may have taken it over, and replaced that checksum, while it was read.
                 match pool.entry(block.id).map(Entry::effective) {
@@ -91,7 +100,14 @@ impl ReplicaReader {
             }
             Entry::Active(replica) => {
                 let (stamp, lengths) = Self::open_lengths(&replica, block, need, patience)?;
-                Self::open_in(&replica.dir(lengths.state), block.id, stamp, lengths, accept_no_meta)
+                Self::open_in(
+                    &replica.home,
+                    &replica.dir(lengths.state),
+                    block.id,
+                    stamp,
+                    lengths,
+                    accept_no_meta,
+                )
             }
             Entry::Recovering(_) | Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
         }
@@ -125,6 +141,7 @@ impl ReplicaReader {
     }
 
     fn open_in(
+        home: &PoolVolume,
         dir: &Path,
         id: BlockId,
         stamp: GenerationStamp,
@@ -132,9 +149,16 @@ impl ReplicaReader {
         accept_no_meta: bool,
     ) -> ReplicaResult<Self> {
         let path = dir.join(layout::data_name(id));
-        let data = File::open(&path).map_err(ReplicaError::io("open", &path))?;
+        let disk = home.disk();
+        let data = disk.open(&path, Open::READ).map_err(|error| {
+            if accept_no_meta && error.kind() == std::io::ErrorKind::NotFound {
+                // No other attempt follows: the file should be there.
+                disk.trouble().note(&error);
+            }
+            ReplicaError::io("open", &path)(error)
+        })?;
         let meta_path = dir.join(layout::meta_name(id, stamp));
-        let meta = match File::open(&meta_path) {
+        let meta = match disk.open(&meta_path, Open::READ) {
             Ok(meta) => Some(meta),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && accept_no_meta => None,
             Err(error) => return Err(ReplicaError::io("open", &meta_path)(error)),
@@ -200,9 +224,13 @@ impl ReplicaReader {
     pub fn readable_len(&self) -> u64 {
         self.readable
     }
-    /// The data file, for `sendfile` and `posix_fadvise`.
-    pub fn data(&self) -> &File {
-        &self.data
+    /// The data file, for `sendfile` and `posix_fadvise`; `None` when only [`Self::read_data`] can read it.
+    pub fn data(&self) -> Option<&File> {
+        self.data.as_file()
+    }
+    /// Notes that reading [`Self::data`] failed, so that the volume is checked.
+    pub fn blame(&self, error: &std::io::Error) {
+        self.data.blame(error);
     }
     /// The data file's name, for messages.
     pub fn path(&self) -> &Path {

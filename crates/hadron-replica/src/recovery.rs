@@ -8,20 +8,18 @@
 //! starts another recovery.
 
 use crate::active::ActiveReplica;
-use crate::chunks::{ChunkFormat, META_HEADER_LEN};
 use crate::cut::{check_files, cut_files};
+use crate::disk::{VolumeDisk, VolumeFile};
 use crate::error::{ReplicaError, ReplicaResult};
-use crate::identity::sync_dir;
 use crate::layout;
 use crate::pool::{Entry, Finalized, FinalizedReplica, Pool, move_file, open_files, remove, rename};
+use crate::pool_volume::PoolVolume;
 use crate::state::{self, Step};
 use crate::store::ReplicaStore;
-use crate::volume::PoolVolume;
+use hadron_env::disk::Open;
 use hadron_types::{Block, BlockId, ExtendedBlock, GenerationStamp, ReplicaState};
 use parking_lot::Mutex;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Bytes copied at a time when a truncated block gets a new id.
@@ -111,7 +109,7 @@ impl Pool {
             let place = self.place(block.id, &original);
             if let Entry::Active(replica) = &original {
                 check_lengths(replica)?;
-                check_files(&place.dir, &place.block)?;
+                check_files(place.home.disk(), &place.dir, &place.block)?;
             }
             check_stamps(block, &place.block, recovery_id)?;
             if let Entry::Recovering(running) = &entry
@@ -186,7 +184,7 @@ impl Pool {
                 ),
             ));
         }
-        check_files(&place.dir, &found)?;
+        check_files(place.home.disk(), &place.dir, &found)?;
         if running.recovery_id != recovery_id {
             return Err(unrecoverable(
                 block.id,
@@ -225,13 +223,15 @@ impl Pool {
             len: new_len,
             ..block
         };
-        cut_files(&dir, block.id, block.generation_stamp, block.len, new_len)?;
-        home.add_used(-((block.len - new_len) as i64));
+        let disk = home.disk();
+        let cut = cut_files(disk, &dir, block.id, block.generation_stamp, block.len, new_len)?;
+        home.add_used(-(cut.freed as i64));
         let (data, meta) = (
             layout::data_name(now.id),
             layout::meta_name(now.id, now.generation_stamp),
         );
         rename(
+            disk,
             &dir.join(layout::meta_name(block.id, block.generation_stamp)),
             &dir.join(&meta),
         )?;
@@ -241,13 +241,13 @@ impl Pool {
                 let to = home.finalized().join(layout::finalized_dir(now.id));
                 // Meta first: the data file's rename is what loading goes by.
                 for name in [&meta, &data] {
-                    move_file(&dir.join(name), &to, name)?;
+                    move_file(disk, &dir.join(name), &to, name)?;
                 }
                 (to, None)
             }
         };
         if self.options.sync_on_close {
-            sync_dir(&to)?;
+            disk.sync_dir(&to).map_err(ReplicaError::io("sync", &to))?;
         }
         let finalized = Finalized {
             stamp: now.generation_stamp,
@@ -258,7 +258,7 @@ impl Pool {
         if !self.swap_entry(now.id, entry, Entry::Finalized(finalized)) {
             // Deleted meanwhile: the files must not come back at the next start.
             for name in [&data, &meta] {
-                remove(&to.join(name))?;
+                remove(disk, &to.join(name))?;
             }
             return Err(ReplicaError::NotFound(now.id, now.generation_stamp));
         }
@@ -283,18 +283,20 @@ impl Pool {
         let home = &place.home;
         let (data, meta) = (layout::data_name(id), layout::meta_name(id, copy.generation_stamp));
         self.claim(&copy)?;
-        let made = copy_cut(place, &copy, home).and_then(|()| {
+        let made = copy_cut(place, &copy, home).and_then(|len| {
             let to = home.finalized().join(layout::finalized_dir(id));
             for name in [&meta, &data] {
-                move_file(&home.tmp().join(name), &to, name)?;
+                move_file(home.disk(), &home.tmp().join(name), &to, name)?;
             }
-            Ok(())
+            Ok(len)
         });
-        if let Err(error) = made {
-            self.unclaim(id);
-            return Err(error);
+        match made {
+            Ok(bytes) => home.add_used(bytes as i64),
+            Err(error) => {
+                self.unclaim(id);
+                return Err(error);
+            }
         }
-        home.add_used((new_len + ChunkFormat::NONE.chunks(new_len) * 4 + META_HEADER_LEN) as i64);
         let finalized = Finalized {
             stamp: copy.generation_stamp,
             len: new_len,
@@ -372,22 +374,24 @@ fn check_stamps(asked: &Block, found: &Block, recovery_id: GenerationStamp) -> R
     Ok(())
 }
 
-/// Writes the beginning of a replica as another block's files into `tmp`.
-fn copy_cut(place: &Place, copy: &Block, home: &PoolVolume) -> ReplicaResult<()> {
-    let (data, meta, format) = open_files(&place.dir, place.block.id, place.block.generation_stamp)?;
+/// Writes the beginning of a replica as another block's files into `tmp`; gives how many bytes both have.
+fn copy_cut(place: &Place, copy: &Block, home: &PoolVolume) -> ReplicaResult<u64> {
+    let disk = home.disk();
+    let (data, meta, format) = open_files(disk, &place.dir, place.block.id, place.block.generation_stamp)?;
     let tmp = home.tmp();
     let data_path = tmp.join(layout::data_name(copy.id));
     let meta_path = tmp.join(layout::meta_name(copy.id, copy.generation_stamp));
     let chunk = u64::from(format.chunk);
     let kept = (copy.len.div_ceil(chunk) * chunk).min(place.block.len);
-    copy_bytes(&data, &data_path, kept)?;
-    copy_bytes(&meta, &meta_path, format.meta_len(kept))?;
-    cut_files(&tmp, copy.id, copy.generation_stamp, kept, copy.len).map(drop)
+    copy_bytes(disk, &data, &data_path, kept)?;
+    copy_bytes(disk, &meta, &meta_path, format.meta_len(kept))?;
+    cut_files(disk, &tmp, copy.id, copy.generation_stamp, kept, copy.len)?;
+    Ok(copy.len + format.meta_len(copy.len))
 }
 
-fn copy_bytes(from: &File, to: &std::path::Path, len: u64) -> ReplicaResult<()> {
+fn copy_bytes(disk: &VolumeDisk, from: &VolumeFile, to: &Path, len: u64) -> ReplicaResult<()> {
     let copy = || -> std::io::Result<()> {
-        let out = File::create(to)?;
+        let out = disk.open(to, Open::TRUNCATE)?;
         let mut buffer = vec![0; COPY_BYTES];
         let mut at = 0;
         while at < len {

@@ -6,14 +6,11 @@
 
 use crate::active::ActiveReplica;
 use crate::chunks::ChunkFormat;
+use crate::disk::VolumeFile;
 use crate::error::{ReplicaError, ReplicaResult};
-use crate::identity::sync_dir;
 use crate::pool::{FinalizedReplica, Pool};
 use hadron_types::{Block, BlockId, ReplicaState};
-use std::fs::File;
 use std::io::IoSlice;
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,14 +33,16 @@ pub struct ReplicaWriter {
     replica: Arc<ActiveReplica>,
     pool: Arc<Pool>,
     number: u64,
-    data: File,
-    meta: File,
+    data: VolumeFile,
+    meta: VolumeFile,
     data_path: PathBuf,
     format: ChunkFormat,
     len: u64,
     last_sum: Option<u32>,
     sums: Vec<u8>,
     dir_synced: bool,
+    /// A write failed: what nobody was promised is given back at the end.
+    broken: bool,
     done: bool,
 }
 
@@ -65,8 +64,8 @@ impl ReplicaWriter {
         pool: Arc<Pool>,
         number: u64,
         data_path: PathBuf,
-        data: File,
-        meta: File,
+        data: VolumeFile,
+        meta: VolumeFile,
         format: ChunkFormat,
     ) -> Self {
         let (len, last_sum) = {
@@ -85,6 +84,7 @@ impl ReplicaWriter {
             last_sum,
             sums: Vec::new(),
             dir_synced: false,
+            broken: false,
             done: false,
         }
     }
@@ -132,8 +132,9 @@ impl ReplicaWriter {
         let before = self.len;
         let result = self.write_all(packets, sent);
         let grown = self.format.meta_len(self.len) + self.len - self.format.meta_len(before) - before;
-        self.replica.home.add_used(grown as i64);
+        self.replica.count_used(grown as i64);
         self.replica.advance(self.len, self.last_sum);
+        self.broken |= matches!(&result, Err(ReplicaError::Io { .. }));
         result.map(|()| self.len)
     }
 
@@ -191,7 +192,9 @@ impl ReplicaWriter {
         if gathered.slices.is_empty() {
             return Ok(());
         }
-        write_gathered(&self.data, &gathered.slices, gathered.start).map_err(self.failed("write"))?;
+        self.data
+            .write_vectored_at(&gathered.slices, gathered.start)
+            .map_err(self.failed("write"))?;
         if self.format.size() > 0 {
             let index = gathered.start / u64::from(self.format.chunk);
             self.meta
@@ -255,7 +258,9 @@ impl ReplicaWriter {
         self.data.sync_data().map_err(self.failed("sync"))?;
         self.meta.sync_data().map_err(self.failed("sync checksums of"))?;
         if !self.dir_synced {
-            sync_dir(self.data_path.parent().unwrap_or(Path::new("/")))?;
+            let dir = self.data_path.parent().unwrap_or(Path::new("/"));
+            let synced = self.replica.home.disk().sync_dir(dir);
+            synced.map_err(ReplicaError::io("sync", dir))?;
             self.dir_synced = true;
         }
         Ok(())
@@ -289,7 +294,9 @@ impl ReplicaWriter {
     /// Asks the kernel to forget `len` cached bytes from `from` on.
     pub fn drop_behind(&self, from: u64, len: u64) {
         let len = std::num::NonZeroU64::new(len);
-        let _ = rustix::fs::fadvise(&self.data, from, len, rustix::fs::Advice::DontNeed);
+        if let Some(file) = self.data.as_file() {
+            let _ = rustix::fs::fadvise(file, from, len, rustix::fs::Advice::DontNeed);
+        }
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> ReplicaError + '_ {
@@ -301,7 +308,9 @@ impl Drop for ReplicaWriter {
     fn drop(&mut self) {
         let temporary = self.replica.status().state == ReplicaState::Temporary;
         if !self.done && temporary {
-            self.pool.discard_temporary(&self.replica);
+            self.pool.discard(&self.replica);
+        } else if !self.done && self.broken && self.replica.still_mine(self.number).is_ok() {
+            self.pool.cut_to_acked(&self.replica);
         }
         self.replica.leave(self.number);
     }
@@ -337,31 +346,10 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// `pwritev` until everything is taken.
-fn write_gathered(file: &File, slices: &[IoSlice<'_>], mut offset: u64) -> std::io::Result<()> {
-    if let [only] = slices {
-        return file.write_all_at(only, offset);
-    }
-    let mut rest: Vec<IoSlice<'_>> = slices.to_vec();
-    let mut left = &mut rest[..];
-    while !left.is_empty() {
-        match rustix::io::pwritev(file.as_fd(), left, offset) {
-            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
-            Ok(taken) => {
-                offset += taken as u64;
-                IoSlice::advance_slices(&mut left, taken);
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
-}
-
 /// Reads the last, partial chunk of `len` bytes at `start` and its stored checksum; `None` when they disagree.
 pub(crate) fn partial_sum_on_disk(
-    data: &File,
-    meta: &File,
+    data: &VolumeFile,
+    meta: &VolumeFile,
     format: ChunkFormat,
     start: u64,
     len: usize,

@@ -33,7 +33,7 @@ fn open(dir: &Path) -> ReplicaStore {
     let spec = VolumeSpec {
         dir: dir.to_path_buf(),
         storage_type: StorageType::Disk,
-        reserved: 0,
+        reserve: Reserve::NONE,
     };
     let store = ReplicaStore::open(&[spec], StoreOptions::default()).unwrap();
     let identity = PoolIdentity {
@@ -286,8 +286,9 @@ fn a_restart_forgets_a_recovery_and_a_deletion_ends_it() {
         let store = open(dir.path());
         assert_eq!(reported(&store), [(1001, 1300, state)]);
         init(&store, 1001, 1003).unwrap();
-        let deleted = store.invalidate(&POOL.into(), &[block(1001, 0).block]).unwrap();
-        assert_eq!(deleted.len(), 1);
+        let done: DeletionHook = std::sync::Arc::new(|_| {});
+        let deleted = store.invalidate(&POOL.into(), &[block(1001, 0).block], &done).unwrap();
+        assert_eq!(deleted, 1);
         assert!(matches!(
             finish(&store, 1001, 1300, 1003, 5),
             Err(ReplicaError::NotFound(..))

@@ -42,7 +42,7 @@ fn open_store(dirs: &[&Path]) -> ReplicaStore {
         .map(|dir| VolumeSpec {
             dir: dir.to_path_buf(),
             storage_type: StorageType::Disk,
-            reserved: 0,
+            reserve: Reserve::NONE,
         })
         .collect();
     let store = ReplicaStore::open(&specs, StoreOptions::default()).unwrap();
@@ -94,6 +94,20 @@ fn write_block(store: &ReplicaStore, block: &ExtendedBlock, data: &[u8]) {
     let mut writer = store.create_rbw(block, new_replica()).unwrap();
     put(&mut writer, data, 0, data.len()).unwrap();
     writer.finalize(Some(data.len() as u64)).unwrap();
+}
+
+/// Deletes and waits until the files are gone; gives how many there were.
+fn invalidate(store: &ReplicaStore, block: &ExtendedBlock) -> usize {
+    let (tell, told) = std::sync::mpsc::channel();
+    let done: DeletionHook = Arc::new(move |replica| {
+        let _ = tell.send(replica);
+    });
+    let count = store.invalidate(&POOL.into(), &[block.block], &done).unwrap();
+    for _ in 0..count {
+        let gone = told.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(gone.block.id, block.block.id);
+    }
+    count
 }
 
 fn reported(store: &ReplicaStore) -> Vec<(i64, u64, u64, ReplicaState)> {
@@ -473,12 +487,7 @@ fn a_close_that_meets_a_finalizing_writer_finds_the_finalized_replica() {
     assert_eq!(read_back(&store, &block(1, 1002, 0), 700), data);
     assert_eq!(reported(&store), [(1, 1002, 700, ReplicaState::Finalized)]);
     // An invalidation under the old stamp no longer means it.
-    assert!(
-        store
-            .invalidate(&POOL.into(), &[block(1, 1001, 0).block])
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(invalidate(&store, &block(1, 1001, 0)), 0);
 }
 
 #[test]
@@ -516,19 +525,8 @@ fn invalidated_replicas_are_gone_at_once_and_their_writers_stopped() {
     let store = open_store(&[dir.path()]);
     write_block(&store, &block(1, 1005, 0), &bytes(1000));
     let reader = store.open_for_read(&block(1, 1005, 0), 0, Duration::ZERO).unwrap();
-    assert!(
-        store
-            .invalidate(&POOL.into(), &[block(1, 1004, 0).block])
-            .unwrap()
-            .is_empty()
-    );
-    assert_eq!(
-        store
-            .invalidate(&POOL.into(), &[block(1, 1005, 0).block])
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(invalidate(&store, &block(1, 1004, 0)), 0);
+    assert_eq!(invalidate(&store, &block(1, 1005, 0)), 1);
     assert_eq!(store.state(&block(1, 0, 0)), None);
     assert!(!finalized_path(dir.path(), 1).exists());
     let mut still = vec![0; 1000];
@@ -551,12 +549,7 @@ fn invalidated_replicas_are_gone_at_once_and_their_writers_stopped() {
         )
         .unwrap();
     std::thread::scope(|scope| {
-        let deleting = scope.spawn(|| {
-            store
-                .invalidate(&POOL.into(), &[block(2, 1001, 0).block])
-                .unwrap()
-                .len()
-        });
+        let deleting = scope.spawn(|| invalidate(&store, &block(2, 1001, 0)));
         stopped.recv().unwrap();
         assert!(matches!(put(&mut writer, b"late", 0, 4), Err(ReplicaError::Stopped(_))));
         drop(writer);
@@ -575,13 +568,13 @@ fn volumes_take_turns_are_locked_and_must_fit_together() {
     let report = store.block_report(&POOL.into()).unwrap();
     assert_eq!(report.iter().map(|s| s.replicas.len()).collect::<Vec<_>>(), [2, 2]);
     assert_ne!(report[0].storage_id, report[1].storage_id);
-    let space = store.storage_reports(&POOL.into());
+    let space = store.storage_reports(&POOL.into(), true);
     assert_eq!(space[0].usage.pool_used, 2 * (3 + 11));
     assert!(space[0].usage.capacity >= space[0].usage.remaining);
     let spec = |dir: &Path| VolumeSpec {
         dir: dir.to_owned(),
         storage_type: StorageType::Disk,
-        reserved: 0,
+        reserve: Reserve::NONE,
     };
     assert!(matches!(
         ReplicaStore::open(&[spec(a.path())], StoreOptions::default()),
@@ -604,7 +597,7 @@ fn volumes_take_turns_are_locked_and_must_fit_together() {
         Err(ReplicaError::Incompatible { .. })
     ));
     let full = VolumeSpec {
-        reserved: u64::MAX,
+        reserve: Reserve::of(u64::MAX),
         ..spec(c.path())
     };
     let store = ReplicaStore::open(&[full], StoreOptions::default()).unwrap();
@@ -635,7 +628,7 @@ fn blocks_in_directories_of_another_layout_are_found() {
     let store = open_store(&[dir.path()]);
     let b = block(1073807617, 1001, 0);
     assert_eq!(read_back(&store, &b, 9), b"old place");
-    assert_eq!(store.invalidate(&POOL.into(), &[b.block]).unwrap().len(), 1);
+    assert_eq!(invalidate(&store, &b), 1);
     assert_eq!(fs::read_dir(&old).unwrap().count(), 0);
 }
 

@@ -1,7 +1,7 @@
 //! `hadron namenode` and `hadron datanode`: one service in the foreground, ended cleanly by SIGINT or SIGTERM.
 
 use anyhow::{Context, Result, bail};
-use hadron_datanode::DataNode;
+use hadron_datanode::{DataNode, Ending};
 use hadron_namenode::{Env, NameNode};
 
 use crate::cli::{DatanodeArgs, NamenodeArgs};
@@ -39,9 +39,15 @@ pub(crate) fn datanode(args: &DatanodeArgs) -> Result<()> {
             http = %datanode.http_addr(),
             "the DataNode serves"
         );
-        signals.wait().await;
+        let ending = tokio::select! {
+            () = signals.wait() => None,
+            ending = datanode.ended() => Some(ending),
+        };
         tracing::info!("stopping");
         datanode.shutdown().await;
-        Ok(())
+        match ending {
+            Some(Ending::Failed(reason)) => bail!("the DataNode cannot go on: {reason}"),
+            Some(Ending::Asked { .. }) | None => Ok(()),
+        }
     })
 }

@@ -86,16 +86,18 @@ impl ClientDatanodeProtocol {
 
     fn volumes(&self, body: Bytes) -> HadoopResult<GetVolumeReportResponseProto> {
         decode::<GetVolumeReportRequestProto>(body)?;
-        let volumes = self.0.store.volumes().iter().map(|volume| {
+        let counts = self.0.store.replicas_by_volume();
+        let all = self.0.store.volumes().iter().zip(counts);
+        let volumes = all.filter(|(volume, _)| !volume.is_failed()).map(|(volume, count)| {
             let usage = volume.usage(0).unwrap_or_default();
             DatanodeVolumeInfoProto {
                 path: volume.dir().display().to_string(),
                 storage_type: StorageTypeProto::from(volume.storage_type()) as i32,
                 used_space: usage.dfs_used,
                 free_space: usage.remaining,
-                reserved_space: 0,
-                reserved_space_for_replicas: 0,
-                num_blocks: 0,
+                reserved_space: volume.reserved(),
+                reserved_space_for_replicas: volume.held(),
+                num_blocks: count,
             }
         });
         Ok(GetVolumeReportResponseProto {

@@ -14,6 +14,7 @@ use crate::settings::SOFTWARE_VERSION;
 use crate::shared::Shared;
 use crate::xceiver::datanode_id;
 use hadron_env::config::HostPort;
+use hadron_env::{Random, SystemRandom};
 use hadron_net::{RpcClient, RpcClientOptions, RpcError};
 use hadron_proto::convert::no_block_keys;
 use hadron_proto::datanode::*;
@@ -23,7 +24,7 @@ use hadron_proto::hdfs::{
 };
 use hadron_proto::protocol::DATANODE_PROTOCOL;
 use hadron_replica::{PoolIdentity, ReplicaError, layout};
-use hadron_types::{ErrorKind, StorageId, StorageType};
+use hadron_types::{BlockPoolId, ErrorKind, StorageId, StorageType};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -33,13 +34,13 @@ use tokio::time::Instant;
 /// First and longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Limit for an answer of the NameNode.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause before asking again for a lease that was not granted.
 const LEASE_RETRY: Duration = Duration::from_secs(1);
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
-enum SessionError {
+pub(super) enum SessionError {
     #[error(transparent)]
     Rpc(#[from] RpcError),
     #[error(transparent)]
@@ -90,7 +91,7 @@ fn is_severe(error: &SessionError) -> bool {
     }
 }
 
-async fn resolve(address: &HostPort) -> Result<SocketAddr, SessionError> {
+pub(super) async fn resolve(address: &HostPort) -> Result<SocketAddr, SessionError> {
     let failed = |error| SessionError::Resolve(address.clone(), error);
     let mut found = tokio::net::lookup_host((address.host.as_str(), address.port))
         .await
@@ -115,8 +116,10 @@ async fn session(shared: &Arc<Shared>, link: &Arc<NameNodeLink>) -> Result<(), S
         as_buffers: namespace.capabilities.unwrap_or(0) & reports::CAPABILITY_BUFFERS != 0,
         namespace,
         registration,
-        full_report_due: Some(Instant::now()),
+        full_report_due: Some(Instant::now() + random_part(shared.settings.block_report_initial_delay)),
         lease: None,
+        reported_once: false,
+        last_news: None,
     }
     .run()
     .await
@@ -175,9 +178,38 @@ async fn register(
     let request = RegisterDatanodeRequestProto { registration };
     let answer: RegisterDatanodeResponseProto = client.call("registerDatanode", &request).await?;
     tracing::info!(namenode = %link.address, uuid = %shared.store.uuid(), "registered");
+    link.set_registration(&answer.registration);
     link.set_registered(true);
     shared.pool_attached();
     Ok(answer.registration)
+}
+
+/// A random share of `span`.
+fn random_part(span: Duration) -> Duration {
+    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(SystemRandom::new().below(millis))
+}
+
+/// What a heartbeat or a lifeline says.
+pub(super) async fn heartbeat_of(
+    shared: &Arc<Shared>,
+    registration: DatanodeRegistrationProto,
+    pool: &BlockPoolId,
+) -> HeartbeatRequestProto {
+    // Failures first: a storage that is missing in the reports then is counted in the next heartbeat at the latest.
+    let failures = shared.store.failures();
+    let reports = shared.storage_reports(pool).await;
+    HeartbeatRequestProto {
+        registration,
+        reports: reports.iter().map(reports::storage_report).collect(),
+        xmits_in_progress: Some(shared.transfers.load(Ordering::Relaxed) as u32),
+        xceiver_count: Some(shared.xceivers.count() as u32),
+        failed_volumes: Some(failures.len() as u32),
+        cache_capacity: Some(0),
+        cache_used: Some(0),
+        volume_failure_summary: reports::failure_summary(&failures),
+        ..Default::default()
+    }
 }
 
 /// A registered connection.
@@ -191,19 +223,24 @@ struct Session {
     as_buffers: bool,
     full_report_due: Option<Instant>,
     lease: Option<u64>,
+    /// A full report was sent over this connection.
+    reported_once: bool,
+    last_news: Option<Instant>,
 }
 
 impl Session {
     async fn run(mut self) -> Result<(), SessionError> {
         let mut next_beat = Instant::now();
         loop {
-            if Instant::now() >= next_beat {
+            let wanted = self.link.beat_wanted.swap(false, Ordering::Relaxed);
+            if wanted || Instant::now() >= next_beat {
                 next_beat = Instant::now() + self.shared.settings.heartbeat_interval;
                 self.beat().await?;
                 self.send_news().await?;
-            } else if self.link.news.lock().is_urgent() {
+            } else if self.news_due().is_some_and(|due| due <= Instant::now()) {
                 self.send_news().await?;
             }
+            self.send_errors().await?;
             self.send_bad().await?;
             if self.report_is_due() {
                 if self.uses_leases && self.lease.is_none() {
@@ -211,12 +248,35 @@ impl Session {
                 }
                 self.full_report().await?;
             }
-            let wake_at = self.full_report_due.map_or(next_beat, |due| due.min(next_beat));
+            let times = [Some(next_beat), self.full_report_due, self.news_due()];
+            let wake_at = times.into_iter().flatten().min().unwrap_or(next_beat);
             tokio::select! {
                 () = self.link.wake.notified() => {}
                 () = tokio::time::sleep_until(wake_at) => {}
             }
         }
+    }
+
+    /// When urgent news may be sent; `None` without any.
+    fn news_due(&self) -> Option<Instant> {
+        let urgent = self.link.news.lock().is_urgent();
+        let now = Instant::now();
+        let gap = self.shared.settings.incremental_report_interval;
+        urgent.then(|| self.last_news.map_or(now, |last| (last + gap).max(now)))
+    }
+
+    async fn send_errors(&mut self) -> Result<(), SessionError> {
+        for error in self.link.take_errors() {
+            let request = ErrorReportRequestProto {
+                registartion: self.registration.clone(),
+                error_code: error.code,
+                msg: error.message,
+            };
+            let sent: Result<ErrorReportResponseProto, RpcError> = self.client.call("errorReport", &request).await;
+            drop(error.sent);
+            sent?;
+        }
+        Ok(())
     }
 
     fn report_is_due(&mut self) -> bool {
@@ -229,19 +289,13 @@ impl Session {
 
     async fn beat(&mut self) -> Result<(), SessionError> {
         let pool = self.namespace.block_pool_id.as_str().into();
-        let reports = self.shared.store.storage_reports(&pool);
-        let failed = reports.iter().filter(|report| report.failed).count();
         let due = self.full_report_due.is_some_and(|due| due <= Instant::now());
         let request = HeartbeatRequestProto {
-            registration: self.registration.clone(),
-            reports: reports.iter().map(reports::storage_report).collect(),
-            xmits_in_progress: Some(self.shared.transfers.load(Ordering::Relaxed) as u32),
-            xceiver_count: Some(self.shared.xceivers.count() as u32),
-            failed_volumes: Some(failed as u32),
             request_full_block_report_lease: Some(self.uses_leases && due && self.lease.is_none()),
-            ..Default::default()
+            ..heartbeat_of(&self.shared, self.registration.clone(), &pool).await
         };
         let answer: HeartbeatResponseProto = self.client.call("sendHeartbeat", &request).await?;
+        self.link.note_beat();
         self.shared.metrics.heartbeats.inc();
         self.judge_claim(answer.ha_status.state, answer.ha_status.txid as i64);
         if let Some(lease) = answer.full_block_report_lease_id.filter(|lease| *lease != 0) {
@@ -293,6 +347,9 @@ impl Session {
             self.link.news.lock().put_back(groups);
             return Err(error.into());
         }
+        self.last_news = Some(Instant::now());
+        self.shared.metrics.incremental_reports.inc();
+        self.link.news_sent.notify_waiters();
         Ok(())
     }
 
@@ -308,8 +365,7 @@ impl Session {
         let all: Vec<(StorageId, StorageType)> = self
             .shared
             .store
-            .volumes()
-            .iter()
+            .usable_volumes()
             .map(|volume| (volume.storage_id(), volume.storage_type()))
             .collect();
         let located = bad.iter().map(|(block, source)| match source {
@@ -341,13 +397,15 @@ impl Session {
         // What was queued is older than the report; it must not arrive behind it.
         self.send_news().await?;
         let pool = self.namespace.block_pool_id.as_str().into();
-        let storages = self.shared.store.block_report(&pool)?;
-        let total: usize = storages.iter().map(|storage| storage.replicas.len()).sum();
-        let parts: Vec<StorageBlockReportProto> = storages
-            .iter()
-            .map(|storage| reports::full_report(storage, self.as_buffers))
-            .collect();
-        drop(storages);
+        let (store, as_buffers) = (self.shared.store.clone(), self.as_buffers);
+        // Millions of replicas take a while: not on a reactor's thread.
+        let made = tokio::task::spawn_blocking(move || -> Result<_, ReplicaError> {
+            let storages = store.block_report(&pool)?;
+            let total: usize = storages.iter().map(|storage| storage.replicas.len()).sum();
+            let parts = storages.iter().map(|storage| reports::full_report(storage, as_buffers));
+            Ok((total, parts.collect::<Vec<StorageBlockReportProto>>()))
+        });
+        let (total, parts) = made.await.map_err(|error| SessionError::Refused(error.to_string()))??;
         let calls: Vec<Vec<StorageBlockReportProto>> = if total < self.shared.settings.block_report_split_threshold {
             vec![parts]
         } else {
@@ -378,7 +436,14 @@ impl Session {
             }
         }
         tracing::info!(namenode = %self.link.address, blocks = total, "sent a full block report");
-        self.full_report_due = Some(Instant::now() + self.shared.settings.block_report_interval);
+        self.shared.metrics.full_reports.inc();
+        // The second report comes at a random time, so that a cluster that started at once does not report at once.
+        let interval = self.shared.settings.block_report_interval;
+        let wait = match std::mem::replace(&mut self.reported_once, true) {
+            false => random_part(interval).max(interval / 10),
+            true => interval,
+        };
+        self.full_report_due = Some(Instant::now() + wait);
         Ok(())
     }
 }

@@ -3,14 +3,16 @@
 //! Commands never run on the actor's task: copies and deletions go to threads, so that the next heartbeat is in time.
 
 use super::link::NameNodeLink;
-use crate::shared::{NewsKind, ReplicaNews, Shared};
+use crate::shared::Shared;
 use crate::xceiver::{CopyTargets, copy_to_targets};
 use hadron_proto::convert::storage_type_from_wire;
 use hadron_proto::datanode::block_command_proto::Action;
 use hadron_proto::datanode::datanode_command_proto::Type;
 use hadron_proto::datanode::{BlockCommandProto, DatanodeCommandProto};
+use hadron_replica::DeletionHook;
 use hadron_types::{Block, BlockPoolId, ExtendedBlock};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What a command wants of the actor itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,11 +38,21 @@ pub(super) fn run(shared: &Arc<Shared>, link: &NameNodeLink, command: &DatanodeC
     }
     match (kind, &command.blk_cmd) {
         (Type::BlockCommand, Some(order)) => run_block_command(shared, order),
+        (Type::BalancerBandwidthCommand, _) => set_bandwidth(shared, command),
         (Type::BlockRecoveryCommand, _) => tracing::warn!("block recovery is not supported yet"),
         (Type::BlockEcReconstructionCommand, _) => tracing::warn!("striped blocks are not supported yet"),
         _ => tracing::debug!(?kind, "command has nothing to do here"),
     }
     Effect::None
+}
+
+/// Takes over the NameNode's figure for balancing; 0 changes nothing, as in Hadoop.
+fn set_bandwidth(shared: &Shared, command: &DatanodeCommandProto) {
+    let bandwidth = command.balancer_cmd.as_ref().map_or(0, |order| order.bandwidth);
+    if bandwidth > 0 {
+        let before = shared.balance_bandwidth.swap(bandwidth, Ordering::Relaxed);
+        tracing::info!(before, bandwidth, "bandwidth for balancing changed");
+    }
 }
 
 fn run_block_command(shared: &Arc<Shared>, order: &BlockCommandProto) {
@@ -91,24 +103,20 @@ fn transfer(shared: &Arc<Shared>, pool: &BlockPoolId, blocks: &[Block], order: &
 
 fn invalidate(shared: &Arc<Shared>, pool: BlockPoolId, blocks: Vec<Block>) {
     let deleting = shared.clone();
-    let started = shared
-        .workers
-        .run(move || match deleting.store.invalidate(&pool, &blocks) {
-            Ok(deleted) => {
-                deleting.metrics.blocks_removed.inc_by(deleted.len() as u64);
-                for replica in deleted {
-                    let news = ReplicaNews {
-                        block: replica.block,
-                        kind: NewsKind::Deleted,
-                        storage_id: replica.storage_id,
-                        storage_type: replica.storage_type,
-                        delete_hint: String::new(),
-                    };
-                    deleting.tell(&pool, &news);
-                }
+    let done: DeletionHook = {
+        let (shared, pool) = (Arc::downgrade(shared), pool.clone());
+        Arc::new(move |replica| {
+            if let Some(shared) = shared.upgrade() {
+                shared.metrics.blocks_removed.inc();
+                shared.tell_deleted(&pool, &replica);
             }
-            Err(error) => tracing::warn!(%error, "cannot delete replicas"),
-        });
+        })
+    };
+    let started = shared.workers.run(move || {
+        if let Err(error) = deleting.store.invalidate(&pool, &blocks, &done) {
+            tracing::warn!(%error, "cannot delete replicas");
+        }
+    });
     if let Err(error) = started {
         tracing::error!(%error, "no thread for deletions");
     }

@@ -2,8 +2,10 @@
 
 mod actor;
 mod commands;
+mod lifeline;
 pub(crate) mod link;
 mod news_queue;
 mod reports;
 
 pub(crate) use actor::run;
+pub(crate) use lifeline::run as run_lifeline;

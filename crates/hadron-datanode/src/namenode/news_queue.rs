@@ -1,6 +1,7 @@
-//! What an incremental block report will say: one latest state per block and storage.
+//! What an incremental block report will say: one latest state per block.
 //!
-//! Pure. A failed report is put back, except where newer news came meanwhile. At [`MAX_QUEUED`] entries the queue gives
+//! Pure. A DataNode has one replica of a block, so the latest news of it also takes the place of news of another
+//! storage: "deleted there" must not follow "received here". A failed report is put back, except where newer news came meanwhile. At [`MAX_QUEUED`] entries the queue gives
 //! up its content: the caller orders a full report instead.
 
 use crate::shared::{NewsKind, ReplicaNews};
@@ -13,7 +14,7 @@ pub(crate) const MAX_QUEUED: usize = 1_000_000;
 /// The queue.
 #[derive(Default, Debug)]
 pub(crate) struct NewsQueue {
-    entries: HashMap<(StorageId, BlockId), ReplicaNews>,
+    entries: HashMap<BlockId, ReplicaNews>,
     urgent: bool,
     overflowed: bool,
 }
@@ -22,7 +23,7 @@ impl NewsQueue {
     /// Adds news; true when they should be sent at once.
     pub(crate) fn add(&mut self, news: ReplicaNews) -> bool {
         let urgent = news.kind != NewsKind::Receiving;
-        self.entries.insert((news.storage_id.clone(), news.block.id), news);
+        self.entries.insert(news.block.id, news);
         self.urgent |= urgent;
         if self.entries.len() > MAX_QUEUED {
             self.entries.clear();
@@ -40,8 +41,8 @@ impl NewsQueue {
     pub(crate) fn take(&mut self) -> Vec<(StorageId, Vec<ReplicaNews>)> {
         self.urgent = false;
         let mut groups: HashMap<StorageId, Vec<ReplicaNews>> = HashMap::new();
-        for ((storage, _), news) in self.entries.drain() {
-            groups.entry(storage).or_default().push(news);
+        for (_, news) in self.entries.drain() {
+            groups.entry(news.storage_id.clone()).or_default().push(news);
         }
         groups.into_iter().collect()
     }
@@ -50,9 +51,13 @@ impl NewsQueue {
     pub(crate) fn put_back(&mut self, groups: Vec<(StorageId, Vec<ReplicaNews>)>) {
         for news in groups.into_iter().flat_map(|(_, list)| list) {
             self.urgent |= news.kind != NewsKind::Receiving;
-            let key = (news.storage_id.clone(), news.block.id);
-            self.entries.entry(key).or_insert(news);
+            self.entries.entry(news.block.id).or_insert(news);
         }
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Whether entries were lost since the last call: a full report must make up for them.
@@ -98,5 +103,14 @@ mod tests {
         assert_eq!(again, [news(1, NewsKind::Deleted), news(2, NewsKind::Receiving)]);
         assert!(queue.take().is_empty());
         assert!(!queue.take_overflow());
+        // A block that was copied to another storage after its deletion is there.
+        queue.add(news(1, NewsKind::Deleted));
+        let elsewhere = ReplicaNews {
+            storage_id: "DS-2".into(),
+            ..news(1, NewsKind::Received)
+        };
+        queue.add(elsewhere.clone());
+        assert_eq!(queue.take(), [("DS-2".into(), vec![elsewhere])]);
+        assert!(queue.is_empty());
     }
 }

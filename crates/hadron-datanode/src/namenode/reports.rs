@@ -5,9 +5,10 @@ use bytes::Bytes;
 use hadron_proto::convert::{no_token, storage_type_to_wire};
 use hadron_proto::datanode::{
     ReceivedDeletedBlockInfoProto, StorageBlockReportProto, StorageReceivedDeletedBlocksProto,
+    VolumeFailureSummaryProto,
 };
 use hadron_proto::hdfs::{DatanodeInfoProto, DatanodeStorageProto, LocatedBlockProto, StorageReportProto};
-use hadron_replica::{ReportedReplica, StorageBlocks, StorageReport};
+use hadron_replica::{ReportedReplica, StorageBlocks, StorageReport, VolumeFailure};
 use hadron_types::{ExtendedBlock, ReplicaState, StorageId, StorageType};
 
 /// Bytes of one buffer of a report; records may straddle two.
@@ -104,11 +105,21 @@ pub(super) fn incremental(id: &StorageId, news: &[ReplicaNews]) -> StorageReceiv
     }
 }
 
-/// One storage's figures in a heartbeat.
+/// What a heartbeat says of volumes out of use; nothing without any.
+pub(super) fn failure_summary(failures: &[VolumeFailure]) -> Option<VolumeFailureSummaryProto> {
+    let last = failures.iter().map(|failure| failure.at_ms).max()?;
+    Some(VolumeFailureSummaryProto {
+        failed_storage_locations: failures.iter().map(VolumeFailure::location).collect(),
+        last_volume_failure_date: last,
+        estimated_capacity_lost_total: failures.iter().map(|failure| failure.capacity_lost).sum(),
+    })
+}
+
+/// One storage's figures in a heartbeat; failed ones are left out, as Hadoop does: the count of failed volumes says so.
 pub(super) fn storage_report(report: &StorageReport) -> StorageReportProto {
     StorageReportProto {
         storage_uuid: report.storage_id.as_str().to_owned(),
-        failed: Some(report.failed),
+        failed: Some(false),
         capacity: Some(report.usage.capacity),
         dfs_used: Some(report.usage.dfs_used),
         remaining: Some(report.usage.remaining),

@@ -22,7 +22,7 @@ pub(super) fn run(connection: &mut Connection, op: BlockChecksum, block: &mut Op
     if !connection.shared.wait_for_pool(&wanted.pool) {
         return Err(ReplicaError::UnknownPool(wanted.pool).into());
     }
-    let replica = connection.shared.store.open_for_read(&wanted, 0, Duration::ZERO)?;
+    let replica = connection.shared.open_for_read(&wanted, 0, Duration::ZERO)?;
     let visible = replica.visible_len();
     // A client that does not know the length of an open file sends more than there is.
     let len = match wanted.block.len {

@@ -69,6 +69,9 @@ impl SendEngine for SendfileEngine {
         offset: u64,
         len: usize,
     ) -> Result<(), SendError> {
+        let Some(data) = replica.data() else {
+            return CopyEngine::default().send(stream, head, replica, offset, len);
+        };
         let flags = if len > 0 { SendFlags::MORE } else { SendFlags::empty() } | SendFlags::NOSIGNAL;
         let mut left = head;
         while !left.is_empty() {
@@ -81,7 +84,7 @@ impl SendEngine for SendfileEngine {
         let (mut at, end) = (offset, offset + len as u64);
         while at < end {
             let left = (end - at) as usize;
-            match rustix::fs::sendfile(stream, replica.data(), Some(&mut at), left) {
+            match rustix::fs::sendfile(stream, data, Some(&mut at), left) {
                 Ok(0) => {
                     return Err(SendError::Disk(ReplicaError::Corrupt {
                         block: replica.block().id,
@@ -90,8 +93,9 @@ impl SendEngine for SendfileEngine {
                 }
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::IO) => {
-                    let failed = ReplicaError::io("read", replica.path());
-                    return Err(SendError::Disk(failed(rustix::io::Errno::IO.into())));
+                    let error = std::io::Error::from(rustix::io::Errno::IO);
+                    replica.blame(&error);
+                    return Err(SendError::Disk(ReplicaError::io("read", replica.path())(error)));
                 }
                 Err(errno) => return Err(SendError::Socket(errno.into())),
             }

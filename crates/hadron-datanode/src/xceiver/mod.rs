@@ -112,14 +112,15 @@ impl Connection {
             self.shared.metrics.observe(name, start.elapsed().as_secs_f64());
             self.ops += 1;
             match result {
-                Ok(Outcome::KeepOpen) if !self.shared.settings.keepalive.is_zero() => {}
+                Ok(Outcome::KeepOpen)
+                    if !self.shared.settings.keepalive.is_zero() && !self.shared.draining.is_cancelled() => {}
                 Ok(_) => return Next::End,
                 Err(()) => {
                     self.shared.metrics.op_errors.inc();
                     return Next::End;
                 }
             }
-            let waiting = format!("Waiting for operation #{}", self.ops + 1);
+            let waiting = format!("{} #{}", table::WAITING, self.ops + 1);
             self.shared.xceivers.note(self.number, self.ops, waiting);
             if self.inbox.available().is_empty() {
                 return Next::Park;

@@ -66,7 +66,6 @@ fn open(
     let refuse = |text: String, error: OpError| (format!("opReadBlock {block} received exception {text}"), error);
     let replica = connection
         .shared
-        .store
         .open_for_read(block, need, RBW_PATIENCE)
         .map_err(|error| refuse(hadron_types::HadoopError::from(&error).to_string(), error.into()))?;
     let plan = SendPlan::new(&replica, op.offset, len, op.send_checksums)

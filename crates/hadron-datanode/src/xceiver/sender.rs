@@ -133,14 +133,20 @@ impl CacheAdvice {
         let from = at.max(*ahead);
         let len = self.readahead.min(plan.end - from);
         if let Some(len) = NonZeroU64::new(len) {
-            let _ = rustix::fs::fadvise(replica.data(), from, Some(len), Advice::WillNeed);
+            advise(replica, from, Some(len), Advice::WillNeed);
         }
         *ahead = from + len;
     }
 
     fn drop_behind(&self, replica: &ReplicaReader, from: u64, len: usize) {
         if self.drop_behind {
-            let _ = rustix::fs::fadvise(replica.data(), from, NonZeroU64::new(len as u64), Advice::DontNeed);
+            advise(replica, from, NonZeroU64::new(len as u64), Advice::DontNeed);
         }
+    }
+}
+
+fn advise(replica: &ReplicaReader, from: u64, len: Option<NonZeroU64>, advice: Advice) {
+    if let Some(file) = replica.data() {
+        let _ = rustix::fs::fadvise(file, from, len, advice);
     }
 }

@@ -22,7 +22,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 pub(crate) async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
     loop {
         let accepted = tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = shared.draining.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         let result = match accepted {
@@ -30,7 +30,7 @@ pub(crate) async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
             Err(error) if is_resource_shortage(&error) => {
                 tracing::error!(%error, "cannot accept data connections, backing off");
                 tokio::select! {
-                    () = shared.stop.cancelled() => return,
+                    () = shared.draining.cancelled() => return,
                     () = tokio::time::sleep(ACCEPT_BACKOFF) => continue,
                 }
             }
@@ -97,7 +97,7 @@ async fn wait_for_op(connection: Connection) {
         watched.ready(Interest::READABLE).await.map(|guard| guard.ready())
     };
     let ready: io::Result<Ready> = tokio::select! {
-        () = shared.stop.cancelled() => return,
+        () = shared.draining.cancelled() => return,
         waited = tokio::time::timeout(patience, readable) => match waited {
             Ok(ready) => ready,
             Err(_) => {

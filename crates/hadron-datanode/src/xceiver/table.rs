@@ -8,6 +8,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// What a connection without an operation is doing; its number follows.
+pub(crate) const WAITING: &str = "Waiting for operation";
+
 /// The table.
 pub(crate) struct XceiverTable {
     limit: usize,
@@ -75,7 +78,7 @@ impl XceiverTable {
             stream: stream.clone(),
             since: Instant::now(),
             ops: 0,
-            doing: "Waiting for operation #1".to_owned(),
+            doing: format!("{WAITING} #1"),
         };
         state.rows.insert(number, row);
         Ok(number)
@@ -109,6 +112,15 @@ impl XceiverTable {
                 age_seconds: row.since.elapsed().as_secs(),
             })
             .collect()
+    }
+
+    /// Takes no more connections, and closes those that wait for an operation.
+    pub(crate) fn close_idle(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        for row in state.rows.values().filter(|row| row.doing.starts_with(WAITING)) {
+            let _ = row.stream.shutdown(Shutdown::Both);
+        }
     }
 
     /// Closes all sockets and takes no more connections.

@@ -64,7 +64,7 @@ pub(crate) fn copy_to_targets(
         .nodes
         .first()
         .ok_or_else(|| OpError::Protocol("a transfer needs a target".into()))?;
-    let replica = shared.store.open_for_read(block, 0, Duration::ZERO)?;
+    let replica = shared.open_for_read(block, 0, Duration::ZERO)?;
     let finished = replica.state() == ReplicaState::Finalized;
     if client.is_empty() {
         check_whole(shared, block, &replica)?;

@@ -43,7 +43,16 @@ pub(super) fn run(connection: &mut Connection, op: WriteBlock, block: &mut Optio
         return Err(ReplicaError::UnknownPool(request.block.pool).into());
     }
     let sockets: Sockets = Arc::new(Mutex::new(vec![connection.stream.clone()]));
-    let writer = open_replica(&connection.shared, &request, &sockets)?;
+    let writer = match open_replica(&connection.shared, &request, &sockets) {
+        Err(OpError::Replica(error)) if error.is_full() && request.is_first_node() => {
+            // Hadoop closes without a word. Its clients understand this one, and say it; behind another node it would
+            // be taken for that node's.
+            let text = hadron_types::HadoopError::from(&error).to_string();
+            write_response(&connection.stream, &refusal(text)).map_err(to_peer)?;
+            return Err(error.into());
+        }
+        other => other?,
+    };
     let mirror = set_up_mirror(connection, &request, &sockets)?;
     if request.wants_acks() {
         write_response(&connection.stream, &connect_ack(Status::Success, "")).map_err(to_peer)?;
@@ -85,9 +94,22 @@ impl Request {
         })
     }
 
+    /// Whether the peer is the client itself.
+    fn is_first_node(&self) -> bool {
+        self.wants_acks() && self.op.targets.len() + 1 == self.op.pipeline_size as usize
+    }
+
     /// Whether a client waits for connect and packet acks.
     fn wants_acks(&self) -> bool {
         !self.from_datanode && !self.is_transfer
+    }
+}
+
+/// The answer to a client whose replica cannot be opened.
+fn refusal(text: String) -> BlockOpResponseProto {
+    BlockOpResponseProto {
+        message: Some(text),
+        ..connect_ack(Status::Error, "")
     }
 }
 
