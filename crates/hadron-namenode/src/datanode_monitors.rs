@@ -6,7 +6,7 @@
 //! Invariant: none holds a lock for more than [`SLICE`] blocks, nor across a wait.
 
 use crate::Shared;
-use crate::members::log_changes;
+use crate::members::{log_changes, log_progress};
 use hadron_env::clock;
 use hadron_types::BlockId;
 use std::sync::Arc;
@@ -82,6 +82,7 @@ async fn look_at_leaving_nodes(shared: &Shared) {
         tokio::task::yield_now().await;
     }
     log_changes(state);
+    log_progress(state);
 }
 
 async fn restore_redundancy(shared: Arc<Shared>, interval: Duration) {

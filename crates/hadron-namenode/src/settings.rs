@@ -156,7 +156,7 @@ fn block_settings(conf: &Configuration) -> hadron_blockmap::Settings {
         max_streams_hard: narrow(conf.get(keys::DFS_NAMENODE_REPLICATION_STREAMS_HARD_LIMIT) as u64),
         work_multiplier: narrow(conf.get(keys::DFS_NAMENODE_REPLICATION_WORK_MULTIPLIER) as u64),
         pending_timeout_ms: millis(conf.get(keys::DFS_NAMENODE_RECONSTRUCTION_PENDING_TIMEOUT)),
-        invalidate_limit: conf.get(keys::DFS_BLOCK_INVALIDATE_LIMIT).max(1),
+        invalidate_limit: invalidate_limit(conf),
         invalidate_share: conf.get(keys::DFS_NAMENODE_INVALIDATE_WORK_PCT),
         deletion_delay_ms: millis(conf.get(keys::DFS_NAMENODE_STARTUP_DELAY_BLOCK_DELETION)),
         default_replication: narrow16(conf.get(keys::DFS_REPLICATION)),
@@ -172,6 +172,13 @@ fn block_settings(conf: &Configuration) -> hadron_blockmap::Settings {
             .and_then(|text| text.trim().parse().ok())
             .unwrap_or(min_replication),
     }
+}
+
+/// Deletions per heartbeat: never fewer than 20 for each second between two.
+fn invalidate_limit(conf: &Configuration) -> usize {
+    let seconds = conf.get(keys::DFS_HEARTBEAT_INTERVAL).as_secs();
+    let least = usize::try_from(seconds.saturating_mul(20)).unwrap_or(usize::MAX);
+    conf.get(keys::DFS_BLOCK_INVALIDATE_LIMIT).max(least).max(1)
 }
 
 fn millis(duration: Duration) -> u64 {

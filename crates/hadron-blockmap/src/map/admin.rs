@@ -173,6 +173,15 @@ impl BlockMap {
         true
     }
 
+    /// The watched nodes that are waited for, with what for.
+    pub fn leaving_nodes(&self) -> Vec<(Arc<DatanodeId>, AdminState, LeavingProgress)> {
+        let watched = self.leaving.watched.keys().map(|&index| self.cluster.node(index));
+        watched
+            .filter(|node| node.admin != AdminState::InMaintenance)
+            .map(|node| (Arc::clone(&node.id), node.admin, node.leaving.unwrap_or_default()))
+            .collect()
+    }
+
     /// Takes the changes of administrative state since the last call, oldest first.
     pub fn take_admin_changes(&mut self) -> Vec<AdminChange> {
         self.leaving.changes.drain(..).collect()

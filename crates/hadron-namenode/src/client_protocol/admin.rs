@@ -274,6 +274,7 @@ impl Call {
     fn datanodes(&self, wanted: DatanodeReportTypeProto) -> Vec<DatanodeReport> {
         let state = &self.shared.state;
         let mut reports = state.blocks.lock().datanodes(state.now());
+        reports.extend(self.shared.members.never_seen(&reports));
         reports.retain(|report| {
             let info = &report.info;
             match wanted {

@@ -7,7 +7,7 @@
 
 use super::DatanodeSettings;
 use super::combined;
-use hadron_blockmap::{AdminWish, Standing};
+use hadron_blockmap::{AdminWish, DatanodeId, Standing};
 use hadron_types::TimeMs;
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -131,6 +131,48 @@ impl HostTable {
             }),
             upgrade_domain: meant.iter().find_map(|entry| entry.upgrade_domain.clone()),
         }
+    }
+}
+
+/// Ports of a DataNode nobody heard of; Hadoop's defaults.
+const DEFAULT_PORTS: [u16; 3] = [9866, 9864, 9867];
+
+impl HostTable {
+    /// The included hosts that none of `known` is on, each with how it stands.
+    pub(super) fn unmatched<'a>(&self, known: impl Iterator<Item = &'a DatanodeId>) -> Vec<(DatanodeId, Standing)> {
+        let mut matched = vec![false; self.entries.len()];
+        for id in known {
+            let by_name = self.by_name.get(&id.host_name.to_ascii_lowercase());
+            for &index in self.by_ip.get(&id.ip).into_iter().chain(by_name).flatten() {
+                let port = self.entries[index].port;
+                matched[index] |= port == 0 || port == id.xfer_port;
+            }
+        }
+        let mut addresses = vec![IpAddr::from([0, 0, 0, 0]); self.entries.len()];
+        for (ip, indexes) in &self.by_ip {
+            for &index in indexes {
+                addresses[index] = *ip;
+            }
+        }
+        let [xfer_port, info_port, ipc_port] = DEFAULT_PORTS;
+        let numbered = self.entries.iter().enumerate();
+        let unmatched = numbered
+            .filter(|(index, entry)| !matched[*index] && entry.role != Role::Excluded { included: false })
+            .map(|(index, entry)| DatanodeId {
+                ip: addresses[index],
+                host_name: entry.host.as_str().into(),
+                uuid: "".into(),
+                xfer_port: if entry.port == 0 { xfer_port } else { entry.port },
+                info_port,
+                info_secure_port: 0,
+                ipc_port,
+            });
+        unmatched
+            .map(|id| {
+                let standing = self.standing(id.ip, &id.host_name, id.xfer_port);
+                (id, standing)
+            })
+            .collect()
     }
 }
 
@@ -283,6 +325,31 @@ mod tests {
         check(&closed, 7, "beta", 9866, false, Decommission);
         check(&closed, 8, "other", 9866, false, InService);
         check(&HostTable::default(), 9, "any", 1, true, InService);
+    }
+
+    #[test]
+    fn included_hosts_nobody_heard_of_are_told() {
+        let table = table("10.0.0.1 gamma:1004 10.0.0.5", "10.0.0.5 10.0.0.9");
+        let id = |last, xfer_port| DatanodeId {
+            ip: ip(last),
+            host_name: "any".into(),
+            uuid: "x".into(),
+            xfer_port,
+            info_port: 1,
+            info_secure_port: 0,
+            ipc_port: 2,
+        };
+        let known = [id(1, 9866), id(3, 1005)];
+        let unmatched = table.unmatched(known.iter());
+        let rows: Vec<_> = unmatched
+            .iter()
+            .map(|(id, standing)| (id.xfer_addr(), standing.wish))
+            .collect();
+        let expected = [
+            ("10.0.0.3:1004".to_owned(), AdminWish::InService),
+            ("10.0.0.5:9866".to_owned(), AdminWish::Decommission),
+        ];
+        assert_eq!(rows, expected);
     }
 
     #[test]

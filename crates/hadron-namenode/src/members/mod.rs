@@ -16,7 +16,9 @@ pub(crate) use topology::{Topology, Unresolved};
 
 use crate::State;
 use arc_swap::ArcSwap;
-use hadron_blockmap::{AdminChange, AdminState, DatanodeId, Standing};
+use hadron_blockmap::{
+    AdminChange, AdminState, AdminWish, DEFAULT_RACK, DatanodeId, DatanodeInfo, DatanodeReport, NodeStats, Standing,
+};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -57,6 +59,17 @@ impl Members {
     /// How a DataNode stands with the hosts files.
     pub(crate) fn standing(&self, ip: IpAddr, host_name: &str, xfer_port: u16) -> Standing {
         self.hosts.load().standing(ip, host_name, xfer_port)
+    }
+
+    /// The included hosts that no DataNode ever registered from, as dead nodes of a report.
+    pub(crate) fn never_seen(&self, known: &[DatanodeReport]) -> Vec<DatanodeReport> {
+        let known = known.iter().map(|report| &*report.info.id);
+        self.hosts
+            .load()
+            .unmatched(known)
+            .into_iter()
+            .map(dead_report)
+            .collect()
     }
 
     /// Reads the files anew and holds every known DataNode against them: `refreshNodes`.
@@ -128,6 +141,29 @@ impl Members {
     }
 }
 
+/// A node nobody heard of, standing as the hosts files say.
+fn dead_report((id, standing): (DatanodeId, Standing)) -> DatanodeReport {
+    DatanodeReport {
+        info: DatanodeInfo {
+            id: Arc::new(id),
+            rack: Arc::from(DEFAULT_RACK),
+            stats: NodeStats::default(),
+            admin: match standing.wish {
+                AdminWish::Decommission => AdminState::Decommissioned,
+                _ => AdminState::Normal,
+            },
+            upgrade_domain: standing.upgrade_domain,
+            alive: false,
+            stale: false,
+        },
+        software_version: Arc::from(""),
+        storages: Vec::new(),
+        leaving: None,
+        volume_failures: None,
+        slow_peers: Vec::new(),
+    }
+}
+
 /// Logs the changes of administrative state that the block map made, as operators look for them.
 pub(crate) fn log_changes(state: &State) {
     let changes = state.blocks.lock().take_admin_changes();
@@ -139,6 +175,24 @@ pub(crate) fn log_changes(state: &State) {
             AdminState::Decommissioned => tracing::info!(%node, blocks, "decommissioning complete for datanode"),
             AdminState::EnteringMaintenance => tracing::info!(%node, blocks, "starting maintenance of datanode"),
             AdminState::InMaintenance => tracing::info!(%node, blocks, "datanode has entered maintenance mode"),
+        }
+    }
+}
+
+/// Logs what the nodes that are to leave still wait for.
+pub(crate) fn log_progress(state: &State) {
+    let nodes = state.blocks.lock().leaving_nodes();
+    for (node, state, progress) in nodes {
+        if progress.under_replicated > 0 {
+            let node = address(&node);
+            tracing::info!(
+                %node,
+                ?state,
+                under_replicated = progress.under_replicated,
+                out_of_service_only = progress.out_of_service_only,
+                in_open_files = progress.in_open_files,
+                "blocks would miss the leaving datanode"
+            );
         }
     }
 }

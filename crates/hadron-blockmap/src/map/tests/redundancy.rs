@@ -187,6 +187,7 @@ fn a_round_lets_a_share_of_the_nodes_delete() {
     assert_eq!((deleting(&mut f), f.map.block_stats().pending_deletion), (2, 0));
 }
 
+/// covers: XC-14 (the NameNode's part)
 #[test]
 fn a_hint_may_cost_a_rack_that_the_new_replica_brings() {
     let mut f = Fixture::new(Settings::default());
