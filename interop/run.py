@@ -32,7 +32,7 @@ JUDGES = [
     ("side_by_side", ["hdfs-native", "snakebite"], True),
     ("random_ops", ["hdfs-native"], True),
     ("crash_big_file", [], False),
-    ("decommission", True, False),
+    ("decommission", ["hdfs-native"], False),
     ("datanode_loss", [], False),
     ("fuzz_ports", ["hdfs-native"], False),
 ]
