@@ -521,3 +521,40 @@ async fn shutdown_ends_connections_and_held_calls() {
     server.shutdown().await;
     assert!(client.frame().await.is_none());
 }
+
+#[tokio::test]
+async fn connections_on_their_own_threads_are_served_and_end() {
+    let options = RpcServerOptions {
+        reactors: 3,
+        ..options()
+    };
+    let server = start_with(options).await;
+    let mut clients = Vec::new();
+    for number in 0..8 {
+        let mut client = RawClient::open(server.local_addr(), "alice").await;
+        client.call(1, "hold", format!("spawned {number}").as_bytes()).await;
+        client.call(2, "waiting", format!("waits {number}").as_bytes()).await;
+        clients.push(client);
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.call(3, "echo", b"quick").await;
+        client.frame().await.expect("inline").check_success(3, b"quick");
+        // What one connection holds another's thread may release.
+        client
+            .call(4, "release", format!("waits {}", (number + 1) % 8).as_bytes())
+            .await;
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            answers.push(client.frame().await.expect("an answer").header.call_id);
+        }
+        answers.sort_unstable();
+        assert_eq!(answers, [2, 4], "client {number}");
+    }
+    // The spawned ones still wait: stopping gives them up and waits for nobody.
+    server.shutdown().await;
+    for client in &mut clients {
+        assert!(client.frame().await.is_none());
+    }
+}

@@ -582,6 +582,8 @@ keys! {
         "Time-out of a call; 0 with pings: none.";
     IPC_SERVER_MAX_CONNECTIONS: Count "" "ipc.server.max.connections" = Some("0"),
         "Most connections; 0: Hadron's own limit.";
+    HADRON_IPC_SERVER_REACTORS: Count "" "hadron.ipc.server.reactors" = Some("0"),
+        "Threads of an RPC server that own connections; 0: one a core. At most 64.";
     DFS_NAMENODE_ENABLE_RETRYCACHE: Bool "" "dfs.namenode.enable.retrycache" = Some("true"),
         "Answer repeated calls from memory.";
     DFS_NAMENODE_RETRYCACHE_EXPIRYTIME: Time "ms" "dfs.namenode.retrycache.expirytime.millis" = Some("600000"),

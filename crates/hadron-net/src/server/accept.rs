@@ -4,8 +4,9 @@ use super::ServerRef;
 use super::admission::Admission;
 use super::connection::Connection;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// First wait after an accept error; doubles up to [`MAX_BACK_OFF`].
 const MIN_BACK_OFF: Duration = Duration::from_millis(10);
@@ -28,8 +29,9 @@ pub(crate) async fn accept_loop(listener: TcpListener, server: ServerRef) {
                     continue;
                 };
                 let _ = stream.set_nodelay(true);
-                let connection = Connection::new(server.clone(), stream, peer, admission);
-                server.tasks.spawn(connection.run());
+                if let Err(error) = serve(&server, stream, peer, admission) {
+                    tracing::warn!(server = server.options.name, %peer, %error, "connection dropped");
+                }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -42,6 +44,26 @@ pub(crate) async fn accept_loop(listener: TcpListener, server: ServerRef) {
             }
         }
     }
+}
+
+/// Hands the connection to a reactor.
+///
+/// Errors: the socket cannot be taken out of this task's event queue.
+fn serve(server: &ServerRef, stream: TcpStream, peer: SocketAddr, admission: Admission) -> io::Result<()> {
+    let stream = stream.into_std()?;
+    let place = server.reactors.place();
+    let handle = place.handle().clone();
+    let moved = server.clone();
+    let task = async move {
+        // Socket and timers belong to the runtime they are made in.
+        match TcpStream::from_std(stream) {
+            Ok(stream) => Connection::new(moved, stream, peer, admission).run().await,
+            Err(error) => tracing::warn!(server = moved.options.name, %peer, %error, "connection dropped"),
+        }
+        drop(place);
+    };
+    server.tasks.spawn_on(task, &handle);
+    Ok(())
 }
 
 /// Errors that concern only the connection that was about to be accepted.

@@ -26,6 +26,7 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
+use tokio_util::io::poll_read_buf;
 
 /// A drained output buffer larger than this is given back.
 const KEPT_OUTPUT_LEN: usize = 64 << 10;
@@ -153,26 +154,20 @@ impl Connection {
         if self.is_input_closed || self.session.is_closed() || !self.may_take_requests() {
             return Ok(false);
         }
-        while self.stream.poll_read_ready(cx)?.is_ready() {
-            match self.stream.try_read_buf(self.session.input()) {
-                Ok(0) => {
-                    self.is_input_closed = true;
-                    return Ok(true);
-                }
-                Ok(len) => {
-                    self.last_received = Instant::now();
-                    self.server
-                        .metrics
-                        .received_bytes
-                        .fetch_add(len as u64, Ordering::Relaxed);
-                    return Ok(true);
-                }
-                // The readiness was stale and is cleared now: ask again, to be woken.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+        // A read that leaves room in the buffer drained the socket: tokio then waits for readiness without asking again.
+        match poll_read_buf(Pin::new(&mut self.stream), cx, self.session.input())? {
+            Poll::Pending => Ok(false),
+            Poll::Ready(0) => {
+                self.is_input_closed = true;
+                Ok(true)
+            }
+            Poll::Ready(len) => {
+                self.last_received = Instant::now();
+                let received = &self.server.metrics.received_bytes;
+                received.fetch_add(len as u64, Ordering::Relaxed);
+                Ok(true)
             }
         }
-        Ok(false)
     }
 
     /// Runs the complete requests that have come while the limits allow. Returns whether there was one.
@@ -239,8 +234,9 @@ impl Connection {
     fn spawn(&self, reply_to: ReplyTo, started: Instant, future: crate::ReplyFuture) {
         let sender = self.finished_sender.clone();
         let server = Arc::clone(&self.server);
-        let task = self.server.tasks.spawn(future);
-        self.server.tasks.spawn(async move {
+        let home = self.server.reactors.home();
+        let task = self.server.tasks.spawn_on(future, home);
+        let watch = async move {
             let abort = task.abort_handle();
             let result = tokio::select! {
                 biased;
@@ -262,7 +258,9 @@ impl Connection {
                 started,
                 result,
             });
-        });
+        };
+        // At home too: a reactor that ends must not forget to abort the task.
+        self.server.tasks.spawn_on(watch, home);
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {

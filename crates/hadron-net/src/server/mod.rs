@@ -1,10 +1,11 @@
-//! The RPC server: a listener, one task per connection, and a table of protocols.
+//! The RPC server: a listener, one task per connection on its reactor, and a table of protocols.
 
 mod accept;
 mod admission;
 mod connection;
 mod dispatch;
 mod options;
+mod reactors;
 mod respond;
 mod session;
 
@@ -29,6 +30,7 @@ pub(crate) struct ServerShared {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) admissions: admission::Admissions,
+    pub(crate) reactors: reactors::Reactors,
 }
 
 /// A listening RPC server. Dropping it stops it without waiting; [`RpcServer::shutdown`] waits.
@@ -52,7 +54,7 @@ impl RpcServer {
 
     /// As [`RpcServer::bind`] with a listener that is already bound.
     ///
-    /// Errors: the listener has no local address.
+    /// Errors: the listener has no local address, or a reactor's thread cannot be started.
     pub fn serve(
         listener: TcpListener,
         options: RpcServerOptions,
@@ -66,13 +68,16 @@ impl RpcServer {
                 .collect(),
             ..RpcMetrics::default()
         });
+        let stop = CancellationToken::new();
+        let reactors = reactors::Reactors::start(options.name, options.reactors, &stop)?;
         let shared = Arc::new(ServerShared {
             options,
             protocols,
             metrics,
-            stop: CancellationToken::new(),
+            stop,
             tasks: TaskTracker::new(),
             admissions: admission::Admissions::default(),
+            reactors,
         });
         shared.tasks.spawn(accept::accept_loop(listener, Arc::clone(&shared)));
         Ok(Self { local_addr, shared })

@@ -1,5 +1,6 @@
 //! The server's limits, with the configuration keys they come from.
 
+use super::reactors::MAX_REACTORS;
 use crate::ProxyUsers;
 use hadron_env::Configuration;
 use hadron_env::config::keys;
@@ -10,6 +11,8 @@ use std::time::Duration;
 pub struct RpcServerOptions {
     /// Name in log lines and thread names.
     pub name: &'static str,
+    /// Threads that serve connections, each its own; 0: connections live in the runtime the server is started in.
+    pub reactors: usize,
     /// Longest request frame in bytes (`ipc.maximum.data.length`); a longer one drops the connection.
     pub max_frame_len: usize,
     /// Most connections at a time.
@@ -36,6 +39,7 @@ impl Default for RpcServerOptions {
     fn default() -> Self {
         Self {
             name: "rpc",
+            reactors: 0,
             max_frame_len: 128 << 20,
             max_connections: 65_536,
             max_connections_per_address: 16_384,
@@ -58,7 +62,12 @@ impl RpcServerOptions {
             0 => defaults.max_connections,
             limit => limit,
         };
+        let reactors = match conf.get(keys::HADRON_IPC_SERVER_REACTORS) {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
         Self {
+            reactors: reactors.min(MAX_REACTORS),
             max_frame_len: usize::try_from(conf.get(keys::IPC_MAXIMUM_DATA_LENGTH)).unwrap_or(usize::MAX),
             max_connections,
             idle_threshold: conf.get(keys::IPC_CLIENT_IDLETHRESHOLD),
