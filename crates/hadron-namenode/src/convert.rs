@@ -11,9 +11,9 @@ use hadron_proto::hdfs::datanode_info_proto::AdminState as AdminStateProto;
 use hadron_proto::hdfs::hdfs_file_status_proto::FileType;
 use hadron_proto::hdfs::{
     DatanodeIdProto, DatanodeInfoProto, DatanodeStorageProto, DatanodeStorageReportProto, ExtendedBlockProto,
-    HdfsFileStatusProto, LocatedBlockProto, StorageReportProto,
+    FsPermissionProto, HdfsFileStatusProto, LocatedBlockProto, StorageReportProto,
 };
-use hadron_types::{Block, BlockPoolId};
+use hadron_types::{Block, BlockPoolId, FsPermission};
 
 /// A file or directory as clients see it.
 pub fn file_status(status: FileStatus) -> HdfsFileStatusProto {
@@ -26,7 +26,7 @@ pub fn file_status(status: FileStatus) -> HdfsFileStatusProto {
         file_type: kind as i32,
         path: status.name.into_bytes().into(),
         length: status.len,
-        permission: status.permission.into(),
+        permission: wire_permission(status.permission, status.has_acl),
         owner: status.owner.as_ref().to_owned(),
         group: status.group.as_ref().to_owned(),
         modification_time: status.mtime.0,
@@ -36,8 +36,26 @@ pub fn file_status(status: FileStatus) -> HdfsFileStatusProto {
         file_id: Some(status.id.0),
         children_num: Some(i32::try_from(status.children).unwrap_or(i32::MAX)),
         storage_policy: Some(u32::from(status.storage_policy)),
-        flags: Some(0),
+        flags: Some(wire_flags(status.has_acl)),
         ..HdfsFileStatusProto::default()
+    }
+}
+
+/// What `flags` of a status says of an ACL; read by clients since 3.0.
+const HAS_ACL_FLAG: u32 = 1;
+/// What the permission of a status says of an ACL; read by clients of 2.x.
+const HAS_ACL_PERMISSION: u32 = 1 << 12;
+
+/// Flags of a status.
+pub(crate) fn wire_flags(has_acl: bool) -> u32 {
+    if has_acl { HAS_ACL_FLAG } else { 0 }
+}
+
+/// Mode bits of a status, with the mark for clients of 2.x.
+pub(crate) fn wire_permission(permission: FsPermission, has_acl: bool) -> FsPermissionProto {
+    let mark = if has_acl { HAS_ACL_PERMISSION } else { 0 };
+    FsPermissionProto {
+        perm: u32::from(permission.bits()) | mark,
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Settings {
     pub caller_context: bool,
     /// `dfs.namenode.acls.enabled`.
     pub acls_enabled: bool,
+    /// `dfs.namenode.xattrs.enabled`.
+    pub xattrs_enabled: bool,
     /// `dfs.storage.policy.enabled`.
     pub storage_policies: bool,
     /// `dfs.storage.policy.permissions.superuser-only`.
@@ -93,6 +95,7 @@ impl Settings {
             retry_cache: conf.get(keys::DFS_NAMENODE_ENABLE_RETRYCACHE),
             caller_context: conf.get(keys::HADOOP_CALLER_CONTEXT_ENABLED),
             acls_enabled: conf.get(keys::DFS_NAMENODE_ACLS_ENABLED),
+            xattrs_enabled: conf.get(keys::DFS_NAMENODE_XATTRS_ENABLED),
             storage_policies: conf.get(keys::DFS_STORAGE_POLICY_ENABLED),
             storage_policy_superuser_only: conf.get(keys::DFS_STORAGE_POLICY_PERMISSIONS_SUPERUSER_ONLY),
             quota_by_type: conf.get(keys::DFS_QUOTA_BY_STORAGE_TYPE_ENABLED),
@@ -135,6 +138,9 @@ fn limits(conf: &Configuration) -> Limits {
         min_replication: count(conf.get(keys::DFS_NAMENODE_REPLICATION_MIN)),
         max_replication: count(conf.get(keys::DFS_REPLICATION_MAX)),
         access_time_precision_ms: Some(millis(conf.get(keys::DFS_NAMENODE_ACCESSTIME_PRECISION))),
+        posix_acl_inheritance: Some(conf.get(keys::DFS_NAMENODE_POSIX_ACL_INHERITANCE_ENABLED)),
+        max_xattrs_per_inode: count(conf.get(keys::DFS_NAMENODE_MAX_XATTRS_PER_INODE)),
+        max_xattr_len: Some(narrow(conf.get(keys::DFS_NAMENODE_MAX_XATTR_SIZE))),
     }
 }
 

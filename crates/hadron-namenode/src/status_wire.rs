@@ -6,6 +6,7 @@
 //! Invariant: the bytes are those that prost makes of `convert::file_status` and the messages around it (tested).
 //! Source: `hdfs.proto` (HdfsFileStatusProto, DirectoryListingProto), `ClientNamenodeProtocol.proto`.
 
+use crate::convert::{wire_flags, wire_permission};
 use bytes::Bytes;
 use hadron_namespace::StatusView;
 use hadron_proto::hdfs::LocatedBlocksProto;
@@ -106,6 +107,7 @@ struct Numbers {
     kind: u64,
     perm: u64,
     children: u64,
+    flags: u64,
 }
 
 impl Numbers {
@@ -117,16 +119,22 @@ impl Numbers {
         };
         Self {
             kind: kind as u64,
-            perm: u64::from(status.permission.bits()),
+            perm: u64::from(wire_permission(status.permission, status.has_acl).perm),
             // An int32 on the wire.
             children: u64::from(status.children.min(i32::MAX as u32)),
+            flags: u64::from(wire_flags(status.has_acl)),
         }
     }
 }
 
 /// Bytes of a status without tag and length.
 fn status_len(status: &StatusView<'_>, locations: Option<&LocatedBlocksProto>) -> usize {
-    let Numbers { kind, perm, children } = Numbers::of(status);
+    let Numbers {
+        kind,
+        perm,
+        children,
+        flags,
+    } = Numbers::of(status);
     let varints = [
         kind,
         status.len,
@@ -137,7 +145,7 @@ fn status_len(status: &StatusView<'_>, locations: Option<&LocatedBlocksProto>) -
         status.id.0,
         children,
         u64::from(status.storage_policy),
-        0,
+        flags,
     ];
     let numbers: usize = varints.into_iter().map(encoded_len_varint).sum();
     let texts = text_len(status.name) + text_len(status.owner) + text_len(status.group);
@@ -150,7 +158,12 @@ fn status_len(status: &StatusView<'_>, locations: Option<&LocatedBlocksProto>) -
 }
 
 fn put_status(out: &mut Vec<u8>, status: &StatusView<'_>, locations: Option<&LocatedBlocksProto>) {
-    let Numbers { kind, perm, children } = Numbers::of(status);
+    let Numbers {
+        kind,
+        perm,
+        children,
+        flags,
+    } = Numbers::of(status);
     put_number(out, tag::FILE_TYPE, kind);
     put_text(out, tag::PATH, status.name);
     put_number(out, tag::LENGTH, status.len);
@@ -173,7 +186,7 @@ fn put_status(out: &mut Vec<u8>, status: &StatusView<'_>, locations: Option<&Loc
     out.extend_from_slice(&tag::STORAGE_POLICY);
     put_varint(out, u64::from(status.storage_policy));
     out.extend_from_slice(&tag::FLAGS);
-    put_varint(out, 0);
+    put_varint(out, flags);
 }
 
 /// Length and bytes of a text, without its tag.
@@ -204,7 +217,9 @@ fn put_varint(out: &mut Vec<u8>, mut number: u64) {
 mod tests {
     use super::*;
     use crate::convert;
-    use hadron_namespace::command::{Mkdirs, SetOwner, SetPermission, SetReplication, SetTimes, create_flag};
+    use hadron_namespace::command::{
+        AclEntryRecord, Mkdirs, ModifyAclEntries, SetOwner, SetPermission, SetReplication, SetTimes, create_flag,
+    };
     use hadron_namespace::{Caller, Command, Identity, ListingLimits, Namespace, Op, RULES_VERSION, command};
     use hadron_proto::hdfs::{
         DirectoryListingProto, GetFileInfoResponseProto, GetListingResponseProto, HdfsFileStatusProto,
@@ -222,15 +237,16 @@ mod tests {
         block_size: u64,
         replication: i32,
         is_directory: bool,
+        has_acl: bool,
     }
 
     fn child() -> impl Strategy<Value = Child> {
         (
             ("[a-zä€]{1,40}", "[a-z@.]{0,140}", any::<u32>()),
-            (any::<u64>(), 1u64..1 << 48, 1..512i32, any::<bool>()),
+            (any::<u64>(), 1u64..1 << 48, 1..512i32, any::<bool>(), any::<bool>()),
         )
             .prop_map(
-                |((name, owner, mode), (mtime, block_size, replication, is_directory))| Child {
+                |((name, owner, mode), (mtime, block_size, replication, is_directory, has_acl))| Child {
                     name,
                     owner,
                     mode,
@@ -238,6 +254,7 @@ mod tests {
                     block_size,
                     replication,
                     is_directory,
+                    has_acl,
                 },
             )
     }
@@ -296,6 +313,15 @@ mod tests {
                 user: Some(child.owner.clone()),
                 group: Some(child.owner.clone()),
             });
+            if child.has_acl {
+                self.run(ModifyAclEntries {
+                    path: path.clone(),
+                    entries: vec![AclEntryRecord {
+                        name: "ann".to_owned(),
+                        ..Default::default()
+                    }],
+                });
+            }
             self.run(SetTimes {
                 path,
                 mtime_ms: Some(child.mtime),

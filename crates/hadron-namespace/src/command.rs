@@ -10,7 +10,9 @@ use hadron_types::{Block, BlockId, CallId, ClientId, GenerationStamp, TimeMs};
 use prost::{Message, Oneof};
 
 /// Version of the rules by which commands are applied; the journal keeps it with each entry.
-pub const RULES_VERSION: u32 = 1;
+///
+/// 2: directories made on the way to another are not sticky.
+pub const RULES_VERSION: u32 = 2;
 
 /// One mutation.
 #[derive(Clone, PartialEq, Message)]
@@ -30,7 +32,8 @@ pub struct Command {
     /// What to do. `None` after decoding a command of a newer version; it applies as an error.
     #[prost(
         oneof = "Op",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 40, 42, 43, 44"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 40, 42, 43, \
+                44, 46, 47, 48, 49, 50, 51, 52"
     )]
     pub op: Option<Op>,
 }
@@ -145,6 +148,15 @@ pub struct Limits {
     /// `dfs.namenode.accesstime.precision` (3600000 ms; 0 = access times are off).
     #[prost(uint64, optional, tag = "7")]
     pub access_time_precision_ms: Option<u64>,
+    /// `dfs.namenode.posix.acl.inheritance.enabled` (true).
+    #[prost(bool, optional, tag = "20")]
+    pub posix_acl_inheritance: Option<bool>,
+    /// `dfs.namenode.fs-limits.max-xattrs-per-inode` (32).
+    #[prost(uint32, optional, tag = "21")]
+    pub max_xattrs_per_inode: Option<u32>,
+    /// `dfs.namenode.fs-limits.max-xattr-size` (16384 bytes of name and value).
+    #[prost(uint32, optional, tag = "22")]
+    pub max_xattr_len: Option<u32>,
 }
 
 /// A block as a command carries it.
@@ -572,6 +584,105 @@ ops! {
         #[prost(bool, tag = "2")]
         superuser_only: bool,
     }
+    /// Replaces an ACL, or that scope of it about which something is said.
+    "46" SetAcl {
+        /// Absolute path.
+        #[prost(string, tag = "1")]
+        path: String,
+        /// The new entries; none removes the ACL.
+        #[prost(message, repeated, tag = "2")]
+        entries: Vec<AclEntryRecord>,
+    }
+    /// Adds entries to an ACL, replacing those about the same.
+    "47" ModifyAclEntries {
+        /// Absolute path.
+        #[prost(string, tag = "1")]
+        path: String,
+        /// The entries.
+        #[prost(message, repeated, tag = "2")]
+        entries: Vec<AclEntryRecord>,
+    }
+    /// Takes entries out of an ACL.
+    "48" RemoveAclEntries {
+        /// Absolute path.
+        #[prost(string, tag = "1")]
+        path: String,
+        /// What is named here goes; permissions do not matter.
+        #[prost(message, repeated, tag = "2")]
+        entries: Vec<AclEntryRecord>,
+    }
+    /// Takes an ACL away.
+    "49" RemoveAcl {
+        /// Absolute path.
+        #[prost(string, tag = "1")]
+        path: String,
+    }
+    /// Takes the default entries out of an ACL.
+    "50" RemoveDefaultAcl {
+        /// Absolute path.
+        #[prost(string, tag = "1")]
+        path: String,
+    }
+    /// Sets an extended attribute.
+    "51" SetXAttr {
+        /// Absolute path.
+        #[prost(string, tag = "1")]
+        path: String,
+        /// The attribute.
+        #[prost(message, required, tag = "2")]
+        xattr: XAttrRecord,
+        /// [`xattr_flag`] bits.
+        #[prost(uint32, tag = "3")]
+        flags: u32,
+    }
+    /// Removes an extended attribute.
+    "52" RemoveXAttr {
+        /// Absolute path.
+        #[prost(string, tag = "1")]
+        path: String,
+        /// Which; its value does not matter.
+        #[prost(message, required, tag = "2")]
+        xattr: XAttrRecord,
+    }
+}
+
+/// The flags of [`SetXAttr::flags`] (Hadoop's `XAttrSetFlag`).
+pub mod xattr_flag {
+    /// The attribute may be new.
+    pub const CREATE: u32 = 1;
+    /// The attribute may exist.
+    pub const REPLACE: u32 = 2;
+}
+
+/// An ACL entry as a command carries it; numbers as in `AclEntryProto`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct AclEntryRecord {
+    /// 0 user, 1 group, 2 mask, 3 other.
+    #[prost(int32, tag = "1")]
+    pub kind: i32,
+    /// 0 access, 1 default.
+    #[prost(int32, tag = "2")]
+    pub scope: i32,
+    /// 0..=7.
+    #[prost(uint32, tag = "3")]
+    pub permission: u32,
+    /// A user or group; empty for entries without a name.
+    #[prost(string, tag = "4")]
+    pub name: String,
+}
+
+/// An extended attribute as a command carries it.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct XAttrRecord {
+    /// Number of the namespace as in `XAttrProto`: 0 user, 1 trusted, 2 security, 3 system, 4 raw.
+    #[prost(int32, tag = "1")]
+    pub namespace: i32,
+    /// Name without the namespace.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Value; absent and empty are told apart for checks only.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub value: Option<bytes::Bytes>,
 }
 
 /// One entry of [`UpdateAccessTimes`].

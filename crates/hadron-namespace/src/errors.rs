@@ -28,6 +28,14 @@ pub(crate) fn path_too_long(operation: &str) -> HadoopError {
 pub(crate) fn file_not_found(path: &str) -> HadoopError {
     error(ErrorKind::FileNotFound, format!("File does not exist: {path}"))
 }
+/// What Hadoop's `resolveLastINode` says.
+pub(crate) fn cannot_find(path: &str) -> HadoopError {
+    error(ErrorKind::FileNotFound, format!("cannot find {path}"))
+}
+/// What Hadoop's `checkOwner` says.
+pub(crate) fn no_such_inode(path: &str) -> HadoopError {
+    error(ErrorKind::FileNotFound, format!("Directory/File does not exist {path}"))
+}
 pub(crate) fn not_a_file(path: &str) -> HadoopError {
     error(ErrorKind::FileNotFound, format!("Path is not a file: {path}"))
 }

@@ -32,6 +32,8 @@ pub(crate) const MAX_REPLICATION: u16 = (1 << 12) - 1;
 pub(crate) const MAX_BLOCK_SIZE: u64 = LOW_48;
 const OPEN_BIT: u64 = 1 << 60;
 const QUOTA_BIT: u64 = 1 << 61;
+const ACL_BIT: u64 = 1 << 62;
+const XATTRS_BIT: u64 = 1 << 63;
 
 /// What an inode is, and where its contents are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +70,7 @@ pub(crate) struct Inode {
     id: u64,
     /// user 24 | group 24 | storage policy 4 | unused 2 | mode 10.
     access: u64,
-    /// unused 2 | has quota 1 | open 1 | replication 12 | preferred block size 48.
+    /// has xattrs 1 | has ACL 1 | has quota 1 | open 1 | replication 12 | preferred block size 48.
     header: u64,
     mtime: Time48,
     atime: Time48,
@@ -154,6 +156,20 @@ impl Inode {
     }
     pub(crate) fn set_has_quota(&mut self, has: bool) {
         self.header = self.header & !QUOTA_BIT | if has { QUOTA_BIT } else { 0 };
+    }
+    /// Whether the table of ACLs has entries of this inode.
+    pub(crate) fn has_acl(&self) -> bool {
+        self.header & ACL_BIT != 0
+    }
+    pub(crate) fn set_has_acl(&mut self, has: bool) {
+        self.header = self.header & !ACL_BIT | if has { ACL_BIT } else { 0 };
+    }
+    /// Whether the table of extended attributes has some of this inode.
+    pub(crate) fn has_xattrs(&self) -> bool {
+        self.header & XATTRS_BIT != 0
+    }
+    pub(crate) fn set_has_xattrs(&mut self, has: bool) {
+        self.header = self.header & !XATTRS_BIT | if has { XATTRS_BIT } else { 0 };
     }
     pub(crate) fn mtime(&self) -> TimeMs {
         self.mtime.get()
@@ -469,8 +485,12 @@ mod tests {
         assert_eq!((inode.block_size(), inode.replication()), (LOW_48, 512));
         assert_eq!(inode.mtime(), TimeMs(1_700_000_000_123));
         assert!(inode.is_open() && inode.parent().is_none());
+        inode.set_has_acl(true);
+        inode.set_has_xattrs(true);
+        inode.set_has_acl(false);
         inode.set_open(false);
         inode.set_replication(1);
+        assert_eq!((inode.has_acl(), inode.has_xattrs()), (false, true));
         assert_eq!(
             (inode.is_open(), inode.replication(), inode.block_size()),
             (false, 1, LOW_48)

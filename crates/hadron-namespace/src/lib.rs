@@ -9,6 +9,7 @@
 //! same state; a snapshot is never changed by later writes; arena handles do not leave the crate.
 //! Formats: docs/formats/journal-commands.md and docs/formats/image.md.
 
+mod acl;
 mod arena;
 pub mod command;
 mod cow;
@@ -30,7 +31,9 @@ mod resolve;
 mod retry;
 mod status;
 mod strings;
+mod xattr;
 
+pub use acl::{AclEntry, AclScope, AclStatus, AclType, MAX_ACL_ENTRIES};
 pub use command::{Caller, Command, Limits, Op, RULES_VERSION};
 pub use digest::{OutcomeDigest, write_outcome_bytes};
 pub use inode::BlockState;
@@ -48,6 +51,7 @@ pub use retry::{RETRY_CACHE_EXPIRY_MS, RETRY_CACHE_MAX_ENTRIES};
 pub use status::{
     Counts, FileBlock, FileBlocks, FileStatus, Listing, ListingEntry, ListingLimits, OpenFile, StoredBlock,
 };
+pub use xattr::{UNREADABLE_BY_SUPERUSER, XAttr, XAttrNamespace};
 
 #[cfg(test)]
 mod tests;

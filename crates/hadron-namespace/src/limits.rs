@@ -17,6 +17,11 @@ pub const DEFAULT_MAX_REPLICATION: u32 = 512;
 /// How stale an access time may be.
 pub const DEFAULT_ACCESS_TIME_PRECISION_MS: u64 = 3_600_000;
 
+/// Most user-visible extended attributes of an inode.
+pub const DEFAULT_MAX_XATTRS_PER_INODE: u32 = 32;
+/// Most bytes of an extended attribute's name and value.
+pub const DEFAULT_MAX_XATTR_LEN: u32 = 16384;
+
 impl Limits {
     /// Longest component in bytes; 0 = unlimited.
     pub fn component_len(&self) -> u32 {
@@ -39,6 +44,18 @@ impl Limits {
         let least = self.min_replication.unwrap_or(DEFAULT_MIN_REPLICATION);
         let most = self.max_replication.unwrap_or(DEFAULT_MAX_REPLICATION);
         i32::try_from(least).unwrap_or(i32::MAX)..=i32::try_from(most).unwrap_or(i32::MAX)
+    }
+    /// Whether a default ACL is inherited as POSIX says, from the mode before the umask.
+    pub fn inherits_acls_by_posix(&self) -> bool {
+        self.posix_acl_inheritance.unwrap_or(true)
+    }
+    /// Most user-visible extended attributes.
+    pub fn xattrs_per_inode(&self) -> u32 {
+        self.max_xattrs_per_inode.unwrap_or(DEFAULT_MAX_XATTRS_PER_INODE)
+    }
+    /// Most bytes of an extended attribute.
+    pub fn xattr_len(&self) -> u32 {
+        self.max_xattr_len.unwrap_or(DEFAULT_MAX_XATTR_LEN)
     }
     /// Access-time precision in ms; 0 = access times are off.
     pub fn access_time_precision(&self) -> u64 {

@@ -24,6 +24,8 @@ pub struct MemoryUsage {
     pub open_files: usize,
     /// Quotas of directories.
     pub quotas: usize,
+    /// ACLs and extended attributes.
+    pub attributes: usize,
     /// Retry cache.
     pub retry_cache: usize,
 }
@@ -39,6 +41,7 @@ impl MemoryUsage {
             + self.names
             + self.open_files
             + self.quotas
+            + self.attributes
     }
 }
 
@@ -71,6 +74,7 @@ impl Namespace {
             names: self.names.memory_bytes(),
             open_files: self.open_files.memory_bytes() + self.holders.memory_bytes() + holders,
             quotas: self.quotas.memory_bytes(),
+            attributes: self.acls.memory_bytes() + self.xattrs.memory_bytes(),
             retry_cache: self.retry.memory_bytes(),
         }
     }

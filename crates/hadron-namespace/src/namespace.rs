@@ -5,6 +5,7 @@
 //! an inode is in the id index exactly while it is in the arena, a child's parent lists it, a block's file lists it.
 //! Nothing here checks permissions or texts; nothing here can fail.
 
+use crate::acl::table::AclTable;
 use crate::arena::Arena;
 use crate::command::Caller;
 use crate::cow::CowMap;
@@ -16,6 +17,7 @@ use crate::inode::{
 use crate::quota::{Quota, QuotaUsage};
 use crate::retry::RetryCache;
 use crate::strings::StringTable;
+use crate::xattr::XAttrTable;
 use hadron_types::{Block, BlockId, BlockPoolId, FsPermission, GenerationStamp, InodeId, TimeMs, UNSPECIFIED_POLICY};
 use std::sync::Arc;
 
@@ -68,6 +70,8 @@ pub struct Namespace {
     /// Roots of detached trees; the last one is freed first.
     pub(crate) detached: Vec<InodeHandle>,
     pub(crate) retry: RetryCache,
+    pub(crate) acls: AclTable,
+    pub(crate) xattrs: XAttrTable,
     pub(crate) next_inode: InodeId,
     pub(crate) next_block: BlockId,
     /// The last stamp given out.
@@ -75,6 +79,22 @@ pub struct Namespace {
     pub(crate) complete_blocks: u64,
     /// Directories, detached ones included, that have a storage policy of their own.
     pub(crate) directory_policies: u64,
+}
+
+/// The modes a new inode is asked to have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CreateModes {
+    /// With the client's umask applied.
+    pub(crate) masked: FsPermission,
+    /// Without it, if the client sent it and default ACLs are inherited as POSIX says.
+    pub(crate) unmasked: Option<FsPermission>,
+}
+
+impl CreateModes {
+    /// The mode that a default ACL filters.
+    fn for_inheritance(self) -> FsPermission {
+        self.unmasked.unwrap_or(self.masked)
+    }
 }
 
 impl Namespace {
@@ -111,6 +131,8 @@ impl Namespace {
             quotas: CowMap::new(),
             detached: Vec::new(),
             retry: RetryCache::new(),
+            acls: AclTable::new(),
+            xattrs: XAttrTable::new(),
             next_inode: InodeId::ROOT.next(),
             next_block: FIRST_BLOCK_ID,
             last_stamp: GenerationStamp(FIRST_GENERATION_STAMP.0 - 1),
@@ -173,11 +195,13 @@ impl Namespace {
     }
 
     /// Adds an inode owned by `caller`, with its parent's group, to directory `parent`. The name must be free there.
+    ///
+    /// A default ACL of the parent decides over `modes`.
     pub(crate) fn make_inode(
         &mut self,
         parent: InodeHandle,
         name: &str,
-        mode: FsPermission,
+        modes: CreateModes,
         caller: &Caller,
         is_directory: bool,
         now: TimeMs,
@@ -191,7 +215,7 @@ impl Namespace {
         };
         let id = self.next_inode;
         self.next_inode = id.next();
-        let mut inode = Inode::new(id, name, mode, user, group, content);
+        let mut inode = Inode::new(id, name, modes.masked, user, group, content);
         inode.set_mtime(now);
         if !is_directory {
             inode.set_atime(now);
@@ -200,6 +224,7 @@ impl Namespace {
         self.inode_index.insert(id.0, handle);
         self.attach(parent, handle);
         self.inode_mut(parent).set_mtime(now);
+        self.inherit_acl(parent, handle, modes.for_inheritance());
         handle
     }
 
@@ -518,6 +543,8 @@ impl Namespace {
             blocks.push(block);
         }
         blocks.reverse();
+        self.keep_acl(handle, &[]);
+        self.keep_xattrs(handle, Vec::new());
         let inode = self.inodes.remove(handle);
         self.inode_index.remove(inode.id().0);
         if let Content::Directory(directory) = inode.content {

@@ -81,10 +81,15 @@ impl Namespace {
         Ok(())
     }
 
-    /// Whether the mode bits give `caller` all of `action`.
+    /// Whether mode bits, or the ACL, give `caller` all of `action`.
     pub(crate) fn permits(&self, caller: &Caller, inode: &Inode, action: FsAction) -> bool {
         if caller.superuser {
             return true;
+        }
+        if inode.has_acl()
+            && let Some(permitted) = self.acl_permits(caller, inode, action)
+        {
+            return permitted;
         }
         let mode = inode.mode();
         let granted = if self.owner_name(inode) == caller.user {

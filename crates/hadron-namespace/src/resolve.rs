@@ -80,10 +80,21 @@ pub(crate) fn is_reserved_root(path: &str) -> bool {
     path.trim_end_matches('/') == RESERVED
 }
 
+/// Whether a path as the caller wrote it is `/.reserved/raw` or below it.
+pub(crate) fn is_raw(path: &str) -> bool {
+    path.starts_with(RESERVED_RAW)
+}
+
 impl Namespace {
     /// Resolves `text` and checks that `caller` may traverse every ancestor.
     pub(crate) fn resolve(&self, caller: &Caller, text: &str, purpose: Purpose) -> HadoopResult<Resolved> {
+        if purpose == Purpose::Create {
+            check_created_path(text)?;
+        }
         let resolved = self.walk(self.canonical(text)?);
+        if purpose != Purpose::Read && !caller.superuser && is_raw(text) {
+            return Err(errors::superuser_required(&caller.user));
+        }
         self.check_traverse(caller, &resolved).map_err(|error| match error {
             // Only operations that make names tell the class as it is.
             error if error.kind == ErrorKind::ParentNotDirectory && purpose != Purpose::Create => {
@@ -209,6 +220,14 @@ fn normalise(text: &str) -> HadoopResult<String> {
             Ok(format!("/{}", names.join("/")))
         }
     }
+}
+
+/// Refuses an empty component inside a path of which something is to be made.
+fn check_created_path(text: &str) -> HadoopResult<()> {
+    if text.trim_end_matches('/').contains("//") || text.ends_with("//") {
+        return Err(errors::invalid_name(text));
+    }
+    Ok(())
 }
 
 /// Refuses a path that is too long for a new name. `operation` stands first in the text.

@@ -33,6 +33,8 @@ pub struct FileStatus {
     pub children: u32,
     /// Storage policy set on the inode or inherited, 0 = unspecified.
     pub storage_policy: u8,
+    /// Whether it has an ACL.
+    pub has_acl: bool,
 }
 
 /// One page of a directory.

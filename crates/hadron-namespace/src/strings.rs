@@ -42,6 +42,11 @@ impl StringTable {
             .map_or_else(|| Arc::from(""), Arc::clone)
     }
 
+    /// How many names there are.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
     /// All names by number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)

@@ -4,6 +4,7 @@
 //! [`Call::mutate`], which checks, proposes to the journal and answers when the command was applied.
 //! Invariant: no handler blocks; a caller whose groups are not known yet is resolved on a blocking thread first.
 
+mod acl;
 mod admin;
 mod attributes;
 mod call;
@@ -18,6 +19,7 @@ mod security;
 mod storage_policies;
 mod summary;
 mod write;
+mod xattr;
 
 pub(crate) use call::Call;
 
@@ -156,7 +158,14 @@ methods! {
     "getDelegationToken" => security::get_delegation_token,
     "getEZForPath" => security::get_ez_for_path,
     "getErasureCodingPolicy" => security::get_erasure_coding_policy,
-    "getAclStatus" => security::get_acl_status,
-    "getXAttrs" => security::get_x_attrs,
-    "listXAttrs" => security::list_x_attrs,
+    "setAcl" => acl::set_acl,
+    "modifyAclEntries" => acl::modify_acl_entries,
+    "removeAclEntries" => acl::remove_acl_entries,
+    "removeAcl" => acl::remove_acl,
+    "removeDefaultAcl" => acl::remove_default_acl,
+    "getAclStatus" => acl::get_acl_status,
+    "setXAttr" => xattr::set_x_attr,
+    "removeXAttr" => xattr::remove_x_attr,
+    "getXAttrs" => xattr::get_x_attrs,
+    "listXAttrs" => xattr::list_x_attrs,
 }

@@ -1,4 +1,4 @@
-//! What clients ask about tokens, encryption, erasure coding, ACLs and extended attributes on a cluster without them.
+//! What clients ask about tokens, encryption and erasure coding on a cluster without them.
 
 use super::Call;
 use bytes::Bytes;
@@ -6,10 +6,8 @@ use hadron_namespace::{FileStatus, Namespace};
 use hadron_net::Reply;
 use hadron_proto::common::{GetDelegationTokenRequestProto, GetDelegationTokenResponseProto};
 use hadron_proto::hdfs::{
-    AclStatusProto, GetAclStatusRequestProto, GetAclStatusResponseProto, GetDataEncryptionKeyRequestProto,
-    GetDataEncryptionKeyResponseProto, GetErasureCodingPolicyRequestProto, GetErasureCodingPolicyResponseProto,
-    GetEzForPathRequestProto, GetEzForPathResponseProto, GetXAttrsRequestProto, GetXAttrsResponseProto,
-    ListXAttrsRequestProto, ListXAttrsResponseProto,
+    GetDataEncryptionKeyRequestProto, GetDataEncryptionKeyResponseProto, GetErasureCodingPolicyRequestProto,
+    GetErasureCodingPolicyResponseProto, GetEzForPathRequestProto, GetEzForPathResponseProto,
 };
 use hadron_types::{ErrorKind, HadoopError, HadoopResult};
 
@@ -40,50 +38,6 @@ pub(super) fn get_erasure_coding_policy(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &GetErasureCodingPolicyRequestProto, ns| {
         call.existing(ns, &request.src, "Path not found: ")?;
         Ok(GetErasureCodingPolicyResponseProto { ec_policy: None })
-    })
-}
-
-/// getAclStatus: owner, group and mode; no entries.
-pub(super) fn get_acl_status(call: &Call, body: Bytes) -> Reply {
-    call.read(body, |call, request: &GetAclStatusRequestProto, ns| {
-        if !call.shared.settings.acls_enabled {
-            return Err(HadoopError::new(
-                ErrorKind::Acl,
-                "The ACL operation has been rejected.  Support for ACLs has been disabled by setting \
-                 dfs.namenode.acls.enabled to false.",
-            ));
-        }
-        let status = call.existing(ns, &request.src, "File does not exist: ")?;
-        let result = AclStatusProto {
-            owner: status.owner.as_ref().to_owned(),
-            group: status.group.as_ref().to_owned(),
-            sticky: status.permission.is_sticky(),
-            entries: Vec::new(),
-            permission: Some(status.permission.into()),
-        };
-        Ok(GetAclStatusResponseProto { result })
-    })
-}
-
-/// getXAttrs: none exist, so that asking for one by name is an error.
-pub(super) fn get_x_attrs(call: &Call, body: Bytes) -> Reply {
-    call.read(body, |call, request: &GetXAttrsRequestProto, ns| {
-        call.existing(ns, &request.src, "File does not exist: ")?;
-        if !request.x_attrs.is_empty() {
-            return Err(HadoopError::new(
-                ErrorKind::XAttrNotFound,
-                "At least one of the attributes provided was not found.",
-            ));
-        }
-        Ok(GetXAttrsResponseProto::default())
-    })
-}
-
-/// listXAttrs: none.
-pub(super) fn list_x_attrs(call: &Call, body: Bytes) -> Reply {
-    call.read(body, |call, request: &ListXAttrsRequestProto, ns| {
-        call.existing(ns, &request.src, "File does not exist: ")?;
-        Ok(ListXAttrsResponseProto::default())
     })
 }
 

@@ -5,9 +5,11 @@
 
 use super::ImageError;
 use super::records::{
-    EndRecord, FileRecord, HeaderRecord, InodeRecord, QuotaRecord, RetryOutcome, RetryRecord, StatusRecord,
+    AttributesRecord, EndRecord, FileRecord, HeaderRecord, InodeRecord, QuotaRecord, RetryOutcome, RetryRecord,
+    StatusRecord,
 };
 use super::slice::{DecodedSlice, Records};
+use crate::acl::KeptEntry;
 use crate::arena::Handle;
 use crate::inode::{BlockState, Content, Directory, DirectoryHandle, Inode, InodeHandle};
 use crate::namespace::{Identity, Namespace};
@@ -26,6 +28,7 @@ pub struct ImageLoader {
     header: Option<HeaderRecord>,
     end: Option<EndRecord>,
     inodes: Vec<(u32, Vec<InodeRecord>)>,
+    attributes: Vec<AttributesRecord>,
     retry: Vec<(u32, Vec<RetryRecord>)>,
     slices: u64,
 }
@@ -47,6 +50,7 @@ impl ImageLoader {
             Records::Header(record) if self.header.is_none() => self.header = Some(record),
             Records::End(record) if self.end.is_none() => self.end = Some(record),
             Records::Inodes(records) => self.inodes.push((slice.sequence, records.inodes)),
+            Records::Attributes(records) => self.attributes.extend(records.attributes),
             Records::RetryCache(records) => self.retry.push((slice.sequence, records.entries)),
             Records::Header(_) | Records::End(_) => return inconsistent("two header or two end slices".to_owned()),
         }
@@ -72,12 +76,17 @@ impl ImageLoader {
             add_inode(&mut namespace, record, &mut links)?;
         }
         links.resolve(&mut namespace, &header)?;
+        let attributes = self.attributes.len() as u64;
+        for record in self.attributes {
+            add_attributes(&mut namespace, record)?;
+        }
         for record in self.retry.into_iter().flat_map(|(_, records)| records) {
             add_retry_entry(&mut namespace, record)?;
         }
         let totals = [
             (namespace.inodes.len() as u64, end.inodes, "inodes"),
             (namespace.blocks.len() as u64, end.blocks, "blocks"),
+            (attributes, end.attributes, "inodes with attributes"),
             (namespace.retry.len() as u64, end.retry_entries, "retry entries"),
         ];
         for (found, written, what) in totals {
@@ -262,6 +271,33 @@ fn reachable(namespace: &Namespace) -> usize {
     count
 }
 
+/// Gives an inode its ACL and its extended attributes.
+fn add_attributes(namespace: &mut Namespace, record: AttributesRecord) -> Result<(), ImageError> {
+    let id = InodeId(record.id);
+    let Some(handle) = namespace.find_inode(id) else {
+        return inconsistent(format!("attributes of inode {id}, which is not there"));
+    };
+    if namespace.inode(handle).has_acl() || namespace.inode(handle).has_xattrs() {
+        return inconsistent(format!("attributes of inode {id} stand twice"));
+    }
+    let acl: Vec<KeptEntry> = record.acl.into_iter().map(KeptEntry).collect();
+    let names = namespace.names.len();
+    let is_named = |kept: &KeptEntry| kept.name().is_none_or(|number| (number as usize) < names);
+    if !acl.iter().all(is_named) || !acl.is_sorted_by_key(|kept| (kept.scope(), kept.kind())) {
+        return inconsistent(format!("ACL of inode {id} is out of order or names nobody"));
+    }
+    namespace.keep_acl(handle, &acl);
+    let mut xattrs = Vec::with_capacity(record.xattrs.len());
+    for xattr in record.xattrs {
+        match xattr.xattr() {
+            Ok(xattr) => xattrs.push(xattr),
+            Err(error) => return inconsistent(format!("attributes of inode {id}: {}", error.message)),
+        }
+    }
+    namespace.keep_xattrs(handle, xattrs);
+    Ok(())
+}
+
 fn add_retry_entry(namespace: &mut Namespace, record: RetryRecord) -> Result<(), ImageError> {
     let Ok(client) = <[u8; 16]>::try_from(record.client_id.as_slice()) else {
         return inconsistent("client id of other than 16 bytes".to_owned());
@@ -300,5 +336,6 @@ fn status_of(record: StatusRecord) -> FileStatus {
         block_size: record.block_size,
         children: 0,
         storage_policy: record.storage_policy as u8,
+        has_acl: record.has_acl,
     }
 }

@@ -1,6 +1,6 @@
 //! Records inside slices, as extensible as the journal's: tags are never reused, absent fields mean the default.
 
-use crate::command::BlockRef;
+use crate::command::{BlockRef, XAttrRecord};
 use prost::{Message, Oneof};
 
 /// The one record of a header slice.
@@ -118,6 +118,26 @@ pub(super) struct OpenRecord {
     pub(super) client_machine: String,
 }
 
+/// The payload of an attributes slice: inodes with an ACL or extended attributes.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct AttributesRecords {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) attributes: Vec<AttributesRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct AttributesRecord {
+    #[prost(uint64, tag = "1")]
+    pub(super) id: u64,
+    /// Kept ACL entries: name number 24 | has a name 1 | permission 3 | type 2 | scope 1, the name being a position in
+    /// the header's list.
+    #[prost(uint32, repeated, tag = "2")]
+    pub(super) acl: Vec<u32>,
+    /// Extended attributes, the newest first.
+    #[prost(message, repeated, tag = "3")]
+    pub(super) xattrs: Vec<XAttrRecord>,
+}
+
 /// The payload of a retry-cache slice.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct RetryRecords {
@@ -175,6 +195,8 @@ pub(super) struct StatusRecord {
     pub(super) block_size: u64,
     #[prost(uint32, tag = "10")]
     pub(super) storage_policy: u32,
+    #[prost(bool, tag = "11")]
+    pub(super) has_acl: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -200,4 +222,7 @@ pub(super) struct EndRecord {
     pub(super) blocks: u64,
     #[prost(uint64, tag = "4")]
     pub(super) retry_entries: u64,
+    /// Inodes with an ACL or extended attributes.
+    #[prost(uint64, tag = "20")]
+    pub(super) attributes: u64,
 }

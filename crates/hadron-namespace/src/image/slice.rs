@@ -1,7 +1,7 @@
 //! One slice: a fixed header, then records. Checked whole before a record is looked at.
 
 use super::ImageError;
-use super::records::{EndRecord, HeaderRecord, InodeRecords, RetryRecords};
+use super::records::{AttributesRecords, EndRecord, HeaderRecord, InodeRecords, RetryRecords};
 use crc_fast::CrcAlgorithm::Crc32Iscsi;
 use prost::Message;
 
@@ -28,6 +28,7 @@ pub(super) enum SliceKind {
     Inodes = 2,
     RetryCache = 3,
     End = 4,
+    Attributes = 8,
 }
 
 /// The fixed front of a slice.
@@ -104,6 +105,7 @@ pub(super) enum Records {
     Header(HeaderRecord),
     Inodes(InodeRecords),
     RetryCache(RetryRecords),
+    Attributes(AttributesRecords),
     End(EndRecord),
 }
 
@@ -132,6 +134,7 @@ pub fn decode_slice(slice: &[u8], offset: u64) -> Result<DecodedSlice, ImageErro
         kind if kind == SliceKind::Header as u16 => HeaderRecord::decode(payload).map(Records::Header),
         kind if kind == SliceKind::Inodes as u16 => InodeRecords::decode(payload).map(Records::Inodes),
         kind if kind == SliceKind::RetryCache as u16 => RetryRecords::decode(payload).map(Records::RetryCache),
+        kind if kind == SliceKind::Attributes as u16 => AttributesRecords::decode(payload).map(Records::Attributes),
         kind if kind == SliceKind::End as u16 => EndRecord::decode(payload).map(Records::End),
         kind => return Err(undecodable(format!("unknown kind {kind}"))),
     };

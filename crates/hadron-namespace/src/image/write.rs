@@ -1,11 +1,12 @@
 //! From a namespace to slices.
 
 use super::records::{
-    AppendedRecord, BlockRecord, EndRecord, FileRecord, HeaderRecord, InodeRecord, InodeRecords, OpenRecord,
-    QuotaRecord, RetryOutcome, RetryRecord, RetryRecords, StatusRecord,
+    AppendedRecord, AttributesRecord, AttributesRecords, BlockRecord, EndRecord, FileRecord, HeaderRecord, InodeRecord,
+    InodeRecords, OpenRecord, QuotaRecord, RetryOutcome, RetryRecord, RetryRecords, StatusRecord,
 };
 use super::slice::{SliceKind, encode_slice};
 use crate::arena::Handle;
+use crate::command::XAttrRecord;
 use crate::inode::InodeHandle;
 use crate::namespace::Namespace;
 use crate::quota::Quota;
@@ -14,6 +15,8 @@ use crate::status::FileStatus;
 
 /// Inodes and blocks in a slice: about half a MiB.
 const RECORDS_PER_SLICE: usize = 8192;
+/// What an extended attribute counts for: it may have as many bytes as this many inodes.
+const XATTR_WEIGHT: usize = 64;
 
 /// The slices of an image, in the order they are written: header, inodes, retry cache, end. Owns its snapshot.
 pub struct ImageSlices {
@@ -27,6 +30,8 @@ enum Stage {
     Header,
     /// The next slot of the inode arena.
     Inodes(u32),
+    /// The next slot of the inode arena.
+    Attributes(u32),
     /// Entries written.
     RetryCache(usize),
     End,
@@ -69,6 +74,27 @@ impl ImageSlices {
         (!slice.inodes.is_empty()).then(|| self.emit(SliceKind::Inodes, &slice))
     }
 
+    /// The ACLs and extended attributes of inodes from slot `from` on that fit in a slice; `None` if there are no more.
+    fn attributes(&mut self, from: u32) -> Option<Vec<u8>> {
+        let mut slice = AttributesRecords::default();
+        let (mut next, mut weight) = (from, 0);
+        for (handle, inode) in self.namespace.inodes.iter_from(from) {
+            if !inode.has_acl() && !inode.has_xattrs() {
+                continue;
+            }
+            let record = attributes_record(&self.namespace, handle);
+            weight += 1 + record.acl.len() + record.xattrs.len() * XATTR_WEIGHT;
+            slice.attributes.push(record);
+            next = handle.index() + 1;
+            if weight >= RECORDS_PER_SLICE {
+                break;
+            }
+        }
+        self.stage = Stage::Attributes(next);
+        self.totals.attributes += slice.attributes.len() as u64;
+        (!slice.attributes.is_empty()).then(|| self.emit(SliceKind::Attributes, &slice))
+    }
+
     /// The retry entries after the first `from` that fit in a slice; `None` if there are no more.
     fn retry_entries(&mut self, from: usize) -> Option<Vec<u8>> {
         let rest = self.namespace.retry.iter().skip(from);
@@ -91,6 +117,10 @@ impl Iterator for ImageSlices {
                     return Some(self.emit(SliceKind::Header, &record));
                 }
                 Stage::Inodes(from) => match self.inodes(from) {
+                    Some(slice) => return Some(slice),
+                    None => self.stage = Stage::Attributes(0),
+                },
+                Stage::Attributes(from) => match self.attributes(from) {
                     Some(slice) => return Some(slice),
                     None => self.stage = Stage::RetryCache(0),
                 },
@@ -163,6 +193,15 @@ fn inode_record(namespace: &Namespace, handle: InodeHandle) -> InodeRecord {
     }
 }
 
+fn attributes_record(namespace: &Namespace, handle: InodeHandle) -> AttributesRecord {
+    let id = namespace.inode(handle).id();
+    AttributesRecord {
+        id: id.0,
+        acl: namespace.acls.get(id).iter().map(|kept| kept.0).collect(),
+        xattrs: namespace.xattrs.get(id).iter().map(XAttrRecord::from).collect(),
+    }
+}
+
 fn retry_record(((client, call), entry): (&RetryKey, &RetryEntry)) -> RetryRecord {
     let outcome = match &entry.answer {
         Answer::Done => RetryOutcome::Done(true),
@@ -207,5 +246,6 @@ fn status_record(status: &FileStatus) -> StatusRecord {
         replication: u32::from(status.replication),
         block_size: status.block_size,
         storage_policy: u32::from(status.storage_policy),
+        has_acl: status.has_acl,
     }
 }

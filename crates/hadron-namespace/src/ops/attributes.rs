@@ -9,19 +9,28 @@ use crate::namespace::Namespace;
 use crate::outcome::{Effect, OutcomeValue};
 use crate::permission::{Access, is_member};
 use crate::quota::QuotaUsage;
-use crate::resolve::Purpose;
+use crate::resolve::{Purpose, is_reserved_root};
 use hadron_types::{FsAction, FsPermission, HadoopError, HadoopResult, InodeId, TimeMs};
 use std::sync::Arc;
 
-/// The inode at `path`, which `caller` must own.
-fn owned(namespace: &Namespace, context: Context<'_>, path: &str) -> HadoopResult<InodeHandle> {
+/// The inode at `path`, which the caller must own, and its path.
+pub(super) fn owned_at(namespace: &Namespace, context: Context<'_>, path: &str) -> HadoopResult<(InodeHandle, String)> {
     let at = namespace.resolve(context.caller, path, Purpose::Write)?;
+    let inode = at.last().ok_or_else(|| errors::no_such_inode(&at.path))?;
     let access = Access {
         owner: true,
         ..Access::default()
     };
     namespace.check_access(context.caller, &at, access)?;
-    at.last().ok_or_else(|| errors::file_not_found(&at.path))
+    Ok((inode, at.path))
+}
+
+/// The inode at `path`, which the caller must own; `/.reserved` itself has no attributes.
+fn owned(namespace: &Namespace, context: Context<'_>, path: &str) -> HadoopResult<InodeHandle> {
+    if is_reserved_root(path) {
+        return Err(errors::invalid_path(path));
+    }
+    owned_at(namespace, context, path).map(|(inode, _)| inode)
 }
 
 impl Operation for SetPermission {
@@ -48,10 +57,9 @@ impl Operation for SetOwner {
     type Plan = InodeHandle;
 
     fn plan(&self, namespace: &Namespace, context: Context<'_>) -> HadoopResult<InodeHandle> {
-        let inode = owned(namespace, context, &self.path);
+        let inode = owned(namespace, context, &self.path)?;
         let caller = context.caller;
-        // A missing path is told after the caller's rights, as in Hadoop.
-        if !caller.superuser && !matches!(&inode, Err(error) if error.kind != hadron_types::ErrorKind::FileNotFound) {
+        if !caller.superuser {
             if self.user.as_ref().is_some_and(|user| *user != caller.user) {
                 return Err(errors::denied(format!(
                     "User {} is not a super user (non-super user cannot change owner).",
@@ -65,7 +73,7 @@ impl Operation for SetOwner {
                 )));
             }
         }
-        inode
+        Ok(inode)
     }
 
     fn execute(

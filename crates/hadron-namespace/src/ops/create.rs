@@ -1,15 +1,16 @@
 //! Create: a new file, open for its writer; an overwritten one goes in the same command.
 
+use super::mkdirs::create_modes;
 use super::storage_policy::policy_called;
 use super::{Context, Operation};
 use crate::command::{Create, create_flag};
 use crate::errors;
 use crate::inode::{InodeHandle, MAX_BLOCK_SIZE};
-use crate::namespace::Namespace;
+use crate::namespace::{CreateModes, Namespace};
 use crate::outcome::{Effect, OutcomeValue};
 use crate::permission::Access;
 use crate::resolve::{Purpose, Resolved, check_path_len, is_reserved_root};
-use hadron_types::{ErrorKind, FsAction, FsPermission, HadoopError, HadoopResult, StoragePolicy, UNSPECIFIED_POLICY};
+use hadron_types::{ErrorKind, FsAction, HadoopError, HadoopResult, StoragePolicy, UNSPECIFIED_POLICY};
 
 impl Create {
     fn has(&self, flag: u32) -> bool {
@@ -85,12 +86,15 @@ impl Operation for Create {
             }
             _ => {
                 let deepest = at.inodes[at.inodes.len() - 1];
-                let mode = namespace.inode(deepest).mode();
-                namespace.make_ancestors(context, &at, mode)
+                let modes = CreateModes {
+                    masked: namespace.inode(deepest).mode(),
+                    unmasked: None,
+                };
+                namespace.make_ancestors(context, &at, modes)
             }
         };
-        let mode = FsPermission::from_wire(self.masked_permission);
-        let file = namespace.make_inode(parent, at.name(), mode, context.caller, false, context.now);
+        let modes = create_modes(context, self.masked_permission, self.unmasked_permission);
+        let file = namespace.make_inode(parent, at.name(), modes, context.caller, false, context.now);
         let inode = namespace.inode_mut(file);
         inode.set_block_size(self.block_size);
         inode.set_replication(u16::try_from(self.replication).unwrap_or(u16::MAX));

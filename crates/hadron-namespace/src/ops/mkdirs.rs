@@ -4,7 +4,7 @@ use super::{Context, Operation};
 use crate::command::Mkdirs;
 use crate::errors;
 use crate::inode::InodeHandle;
-use crate::namespace::Namespace;
+use crate::namespace::{CreateModes, Namespace};
 use crate::outcome::{Effect, OutcomeValue};
 use crate::permission::Access;
 use crate::quota::QuotaUsage;
@@ -13,6 +13,20 @@ use hadron_types::{ErrorKind, FsAction, FsPermission, HadoopError, HadoopResult}
 
 /// Write and search for the owner: what made ancestors always have.
 const OWNER_WRITE_EXECUTE: u16 = 0o300;
+/// What made ancestors never have.
+const STICKY: u16 = 0o1000;
+/// Rules version since when made ancestors are not sticky.
+const PLAIN_ANCESTORS_SINCE: u32 = 2;
+
+/// The modes of a new inode as a command carries them.
+pub(super) fn create_modes(context: Context<'_>, masked: u32, unmasked: Option<u32>) -> CreateModes {
+    CreateModes {
+        masked: FsPermission::from_wire(masked),
+        unmasked: unmasked
+            .filter(|_| context.limits.inherits_acls_by_posix())
+            .map(FsPermission::from_wire),
+    }
+}
 
 impl Operation for Mkdirs {
     /// `None` if the directory is there already.
@@ -51,9 +65,9 @@ impl Operation for Mkdirs {
         _effects: &mut Vec<Effect>,
     ) -> OutcomeValue {
         if let Some(at) = plan {
-            let mode = FsPermission::from_wire(self.masked_permission);
-            let parent = namespace.make_ancestors(context, &at, mode);
-            namespace.make_inode(parent, at.name(), mode, context.caller, true, context.now);
+            let modes = create_modes(context, self.masked_permission, self.unmasked_permission);
+            let parent = namespace.make_ancestors(context, &at, modes);
+            namespace.make_inode(parent, at.name(), modes, context.caller, true, context.now);
         }
         OutcomeValue::Bool(true)
     }
@@ -141,16 +155,23 @@ impl Namespace {
 
     /// Makes the missing directories above the last component; returns the parent for it.
     ///
-    /// They get `mode` with u+wx, so that the caller can go on below them.
-    pub(super) fn make_ancestors(&mut self, context: Context<'_>, at: &Resolved, mode: FsPermission) -> InodeHandle {
-        let mode = mode.with(OWNER_WRITE_EXECUTE);
+    /// They get the masked mode with u+wx and not sticky, so that the caller can go on below them.
+    pub(super) fn make_ancestors(&mut self, context: Context<'_>, at: &Resolved, modes: CreateModes) -> InodeHandle {
+        let modes = CreateModes {
+            masked: if context.rules_version < PLAIN_ANCESTORS_SINCE {
+                modes.masked.with(OWNER_WRITE_EXECUTE)
+            } else {
+                modes.masked.without(STICKY).with(OWNER_WRITE_EXECUTE)
+            },
+            ..modes
+        };
         let mut parent = at.inodes[at.inodes.len() - 1];
         let missing = at
             .names()
             .skip(at.inodes.len() - 1)
             .take(at.depth - 1 - at.inodes.len());
         for name in missing {
-            parent = self.make_inode(parent, name, mode, context.caller, true, context.now);
+            parent = self.make_inode(parent, name, modes, context.caller, true, context.now);
         }
         parent
     }

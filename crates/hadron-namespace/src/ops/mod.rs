@@ -4,6 +4,7 @@
 //! and cannot fail. `check` is `plan` alone and `apply` is both, so there is one validation path, and a refused
 //! command has changed nothing.
 
+mod acl;
 mod append;
 mod attributes;
 mod blocks;
@@ -17,6 +18,7 @@ mod quota;
 mod recovery;
 mod rename;
 mod storage_policy;
+mod xattr;
 
 pub use delete::{DELETE_INLINE_BUDGET, RECLAIM_BUDGET};
 
@@ -33,6 +35,8 @@ pub(crate) struct Context<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) now: TimeMs,
     pub(crate) limits: Limits,
+    /// The rules the command is applied by.
+    pub(crate) rules_version: u32,
 }
 
 /// One operation.
@@ -83,6 +87,13 @@ macro_rules! dispatch {
             Op::SetQuota($bound) => $body,
             Op::SetStoragePolicy($bound) => $body,
             Op::UnsetStoragePolicy($bound) => $body,
+            Op::SetAcl($bound) => $body,
+            Op::ModifyAclEntries($bound) => $body,
+            Op::RemoveAclEntries($bound) => $body,
+            Op::RemoveAcl($bound) => $body,
+            Op::RemoveDefaultAcl($bound) => $body,
+            Op::SetXAttr($bound) => $body,
+            Op::RemoveXAttr($bound) => $body,
         }
     };
 }
@@ -107,7 +118,7 @@ impl Namespace {
         if self.replayed(command).is_some() {
             return Ok(());
         }
-        let context = context_of(command);
+        let context = context_of(command, crate::RULES_VERSION);
         let op = command.op.as_ref().ok_or_else(unknown_command)?;
         dispatch!(op, op => op.plan(self, context).map(drop))
     }
@@ -138,7 +149,7 @@ impl Namespace {
         if rules_version > crate::RULES_VERSION {
             return Err(unknown_command());
         }
-        let context = context_of(command);
+        let context = context_of(command, rules_version);
         let op = command.op.as_ref().ok_or_else(unknown_command)?;
         let value = dispatch!(op, op => {
             plan_and_execute(op, self, context, effects)?
@@ -160,11 +171,12 @@ fn plan_and_execute<O: Operation>(
     Ok(op.execute(plan, namespace, context, effects))
 }
 
-fn context_of(command: &Command) -> Context<'_> {
+fn context_of(command: &Command, rules_version: u32) -> Context<'_> {
     Context {
         caller: &command.caller,
         now: command.time(),
         limits: command.limits.unwrap_or_default(),
+        rules_version,
     }
 }
 

@@ -46,6 +46,7 @@ impl Namespace {
         };
         self.check_access(caller, &at, access)?;
         let file = self.require_file(&at, path)?;
+        self.check_readable_by_superuser(caller, self.inode(file))?;
         let mut blocks = self.file_blocks(file, offset, len);
         blocks.access_time_stale = precision_ms > 0 && now > self.inode(file).atime().plus(precision_ms);
         Ok(blocks)

@@ -42,6 +42,8 @@ pub struct StatusView<'a> {
     pub children: u32,
     /// Storage policy set on the inode or inherited, 0 = unspecified.
     pub storage_policy: u8,
+    /// Whether it has an ACL.
+    pub has_acl: bool,
     /// Numbers of owner and group in the table of names.
     pub(crate) names: (u32, u32),
 }
@@ -129,6 +131,7 @@ impl StatusView<'_> {
             block_size: self.block_size,
             children: self.children,
             storage_policy: self.storage_policy,
+            has_acl: self.has_acl,
         }
     }
 }
@@ -234,6 +237,7 @@ impl Namespace {
             block_size: inode.block_size(),
             children: directory.map_or(0, |children| children.len() as u32),
             storage_policy: self.effective_policy(handle),
+            has_acl: inode.has_acl(),
             names: (inode.user(), inode.group()),
         }
     }

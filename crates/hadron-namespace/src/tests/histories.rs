@@ -24,6 +24,8 @@ enum Step {
     Report(String, u64),
     Pipeline(String),
     Attributes(String, u32),
+    Acl(String, Vec<AclEntryRecord>, u8),
+    XAttr(String, u8, u8),
     Policy(String, Option<&'static str>),
     Quota(String, i64, i64, Option<u32>),
     Replication(String, i32),
@@ -67,10 +69,23 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (path(), 1i32..5).prop_map(|(path, replication)| Step::Replication(path, replication)),
         2 => (path(), path()).prop_map(|(target, source)| Step::Concat(target, source)),
         2 => (path(), proptest::option::of(policy())).prop_map(|(path, policy)| Step::Policy(path, policy)),
+        3 => (path(), proptest::collection::vec(acl_entry(), 0..5), any::<u8>())
+            .prop_map(|(path, entries, which)| Step::Acl(path, entries, which)),
+        2 => (path(), any::<u8>(), any::<u8>()).prop_map(|(path, name, flags)| Step::XAttr(path, name, flags)),
         1 => Just(Step::Reclaim),
         1 => Just(Step::Image),
         1 => Just(Step::Retry),
     ]
+}
+
+fn acl_entry() -> impl Strategy<Value = AclEntryRecord> {
+    let name = prop_oneof![Just(""), Just("ann"), Just("bob")];
+    (0..4i32, 0..2i32, 0..8u32, name).prop_map(|(kind, scope, permission, name)| AclEntryRecord {
+        kind,
+        scope,
+        permission,
+        name: name.to_owned(),
+    })
 }
 
 impl Step {
@@ -81,6 +96,8 @@ impl Step {
             | Self::Create(path, _)
             | Self::Delete(path, _)
             | Self::Attributes(path, _)
+            | Self::Acl(path, ..)
+            | Self::XAttr(path, ..)
             | Self::Policy(path, _) => (false, vec![path]),
             Self::Rename(from, to) | Self::Rename2(from, to, _) => (false, vec![from, to]),
             Self::Quota(path, ..) => (false, vec![path]),
@@ -272,6 +289,8 @@ impl Run {
                 superuser_only: false,
             }
             .into(),
+            Step::Acl(path, entries, which) => acl_op(path.clone(), entries.clone(), *which),
+            Step::XAttr(path, name, flags) => xattr_op(path.clone(), *name, *flags),
             Step::AddBlock(path, ..)
             | Step::Complete(path, ..)
             | Step::Append(path, _)
@@ -471,6 +490,41 @@ impl Run {
             }
         }
         tree
+    }
+}
+
+fn acl_op(path: String, entries: Vec<AclEntryRecord>, which: u8) -> Op {
+    match which % 8 {
+        0 => RemoveAcl { path }.into(),
+        1 => RemoveDefaultAcl { path }.into(),
+        2 => RemoveAclEntries { path, entries }.into(),
+        3 => {
+            let base = [0, 1, 3].map(|kind| AclEntryRecord {
+                kind,
+                permission: 5,
+                ..AclEntryRecord::default()
+            });
+            let entries = base.into_iter().chain(entries).collect();
+            SetAcl { path, entries }.into()
+        }
+        _ => ModifyAclEntries { path, entries }.into(),
+    }
+}
+
+fn xattr_op(path: String, name: u8, flags: u8) -> Op {
+    let xattr = XAttrRecord {
+        namespace: i32::from(name % 2),
+        name: format!("n{}", name % 3),
+        value: (name % 5 != 0).then(|| vec![name].into()),
+    };
+    match flags % 4 {
+        0 => RemoveXAttr { path, xattr }.into(),
+        flags => SetXAttr {
+            path,
+            xattr,
+            flags: u32::from(flags),
+        }
+        .into(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the whole crate: commands in, outcomes and effects out.
 
+mod attributes;
 mod concat;
 mod files;
 mod histories;

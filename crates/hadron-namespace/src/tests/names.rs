@@ -7,16 +7,20 @@ use ErrorKind::*;
 fn mkdirs_and_its_refusals() {
     let mut world = World::new();
     world.mkdirs(&root(), "/home", 0o777);
-    world.mkdirs(&alice(), "/home/alice/a//b/", 0o1500);
+    world.mkdirs(&alice(), "/home/alice/a/b/", 0o1500);
     let status = |world: &World, path: &str| world.ns.file_info(&root(), path).expect("readable").expect("exists");
     let made = status(&world, "/home/alice/a");
-    assert_eq!(made.permission.bits(), 0o1700, "made ancestors get u+wx");
+    assert_eq!(
+        made.permission.bits(),
+        0o700,
+        "made ancestors get u+wx and are not sticky"
+    );
     assert_eq!(status(&world, "/home/alice/a/b").permission.bits(), 0o1500);
     assert_eq!((&*made.owner, &*made.group), ("alice", "supergroup"));
     world.mkdirs(&alice(), "/home/alice", 0o000);
     assert_eq!(
         status(&world, "/home/alice").permission.bits(),
-        0o1700,
+        0o700,
         "an existing directory stays as it is"
     );
     world.file(&root(), "/home/f", &[]);
@@ -32,6 +36,7 @@ fn mkdirs_and_its_refusals() {
         ("/home/f/x/y", ParentNotDirectory, "/home/f (is not a directory)"),
         ("/a:b", InvalidPath, "Invalid path name Invalid file name: /a:b"),
         ("/a/../b", InvalidPath, "Invalid path name Invalid file name: /a/../b"),
+        ("/a//b", InvalidPath, "Invalid path name Invalid file name: /a//b"),
         ("relative", InvalidPath, "Invalid path name Invalid file name: relative"),
         (
             "/home/.snapshot",
@@ -52,7 +57,7 @@ fn mkdirs_and_its_refusals() {
     ] {
         world.refused(&root(), mkdirs(path, 0o755), kind, text);
     }
-    let text = "Permission denied: user=bob, access=EXECUTE, inode=\"/home/alice\":alice:supergroup:drwx-----T";
+    let text = "Permission denied: user=bob, access=EXECUTE, inode=\"/home/alice\":alice:supergroup:drwx------";
     world.refused(&bob(), mkdirs("/home/alice/x", 0o755), AccessControl, text);
     let text = "Permission denied: user=bob, access=WRITE, inode=\"/\":root:supergroup:drwxr-xr-x";
     world.refused(&bob(), mkdirs("/x/y", 0o755), AccessControl, text);
@@ -317,7 +322,12 @@ fn owners_modes_times_and_replication() {
     let text = "Permission denied. user=bob is not the owner of inode=/pub/f";
     world.refused(&bob(), chmod("/pub/f"), AccessControl, text);
     world.refused(&bob(), chown(Some("bob"), None), AccessControl, text);
-    world.refused(&root(), chmod("/gone"), FileNotFound, "File does not exist: /gone");
+    world.refused(
+        &root(),
+        chmod("/gone"),
+        FileNotFound,
+        "Directory/File does not exist /gone",
+    );
     let text = "User alice is not a super user (non-super user cannot change owner).";
     world.refused(&alice(), chown(Some("bob"), None), AccessControl, text);
     let text = "User alice does not belong to guests";

@@ -15,11 +15,16 @@ pub(super) fn assert_invariants(ns: &Namespace) {
     }
     pending.push(ns.root);
     let (mut inodes, mut blocks, mut complete, mut open, mut policies) = (0, 0, 0, 0, 0);
+    let (mut with_acl, mut with_xattrs) = (0, 0);
     while let Some(handle) = pending.pop() {
         inodes += 1;
         let inode = ns.inode(handle);
         assert_eq!(ns.find_inode(inode.id()), Some(handle));
         assert!(inode.id() < ns.next_inode);
+        assert_eq!(inode.has_acl(), !ns.acls.get(inode.id()).is_empty());
+        assert_eq!(inode.has_xattrs(), !ns.xattrs.get(inode.id()).is_empty());
+        with_acl += usize::from(inode.has_acl());
+        with_xattrs += usize::from(inode.has_xattrs());
         if let Some(children) = ns.directory(handle) {
             policies += u64::from(inode.storage_policy() != 0);
             let names: Vec<&[u8]> = children.iter().map(|child| ns.name_bytes(child)).collect();
@@ -71,6 +76,9 @@ pub(super) fn assert_invariants(ns: &Namespace) {
         (blocks, complete, open)
     );
     assert_eq!(ns.inodes.len() as u64, inodes);
+    assert_eq!((ns.acls.len(), ns.xattrs.len()), (with_acl, with_xattrs));
+    let sharers: u32 = ns.acls.counts().map(|(_, count)| count).sum();
+    assert_eq!(sharers as usize, with_acl);
     assert_eq!(ns.directory_policies, policies);
     let claims: u32 = ns.holders.iter().map(|(_, count)| *count).sum();
     assert_eq!(u64::from(claims), open);
@@ -143,6 +151,8 @@ fn dump_tree(ns: &Namespace, handle: InodeHandle, text: &mut String) {
         let usage = ns.is_attached(handle).then_some(quota.usage);
         writeln!(text, "  {:?} {usage:?}", quota.limits).expect("writes to a string");
     }
+    let id = ns.inode(handle).id();
+    writeln!(text, "  {:?} {:?}", ns.acls.get(id), ns.xattrs.get(id)).expect("writes to a string");
     for block in ns.blocks_of(handle) {
         let record = ns.block(block);
         let recovery = ns.recoveries.get(&record.id());
