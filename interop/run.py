@@ -25,6 +25,7 @@ JUDGES = [
     ("go_cli", [], True),
     ("java_shell", [], True),
     ("shell_versions", [], True),
+    ("checksums", [], True),
     ("hadron_cli", [], True),
     ("arrow_datasets", ["hdfs-native", "pyarrow"], True),
     ("snakebite_client", ["snakebite"], True),
@@ -34,6 +35,7 @@ JUDGES = [
     ("crash_big_file", [], False),
     ("decommission", ["hdfs-native"], False),
     ("datanode_loss", [], False),
+    ("volumes", ["hdfs-native"], False),
     ("fuzz_ports", ["hdfs-native"], False),
 ]
 LIMIT_SECONDS = 900

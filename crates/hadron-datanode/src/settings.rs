@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Version this DataNode reports; peers of all releases from 2.7 on accept it.
 pub const SOFTWARE_VERSION: &str = "3.3.6";
 
+/// Port of lifelines where an address names none.
+const DEFAULT_LIFELINE_PORT: u16 = 8050;
+
 /// How a replica's bytes get into a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SendEngineKind {
@@ -223,7 +226,7 @@ fn lifeline_interval(conf: &Configuration, heartbeat: Duration) -> Result<Durati
 fn lifelines(conf: &Configuration) -> Result<Vec<Vec<Option<HostPort>>>, StartError> {
     let base = keys::DFS_NAMENODE_LIFELINE_RPC_ADDRESS;
     let parse = |text: String| {
-        HostPort::parse(&text, 0).map_err(|reason| StartError::Setting(format!("{}: {reason}", base.name())))
+        HostPort::parse(&text, DEFAULT_LIFELINE_PORT).map_err(|reason| StartError::Setting(format!("{}: {reason}", base.name())))
     };
     let names = conf.get(keys::DFS_NAMESERVICES);
     if names.is_empty() {

@@ -39,6 +39,11 @@ pub struct Script {
     /// Commands by DataNode, for its next heartbeat.
     pub commands: VecDeque<(String, DatanodeCommandProto)>,
     pub refuse_news: bool,
+    /// Heartbeats are answered with an error.
+    pub refuse_beats: bool,
+    pub last_beat: Option<HeartbeatRequestProto>,
+    pub lifelines: Vec<HeartbeatRequestProto>,
+    pub errors: Vec<ErrorReportRequestProto>,
 }
 
 #[derive(Default)]
@@ -126,7 +131,11 @@ impl RpcProtocol for FakeNameNode {
                 })
             }),
             "sendHeartbeat" => self.answer(body, |script, request: HeartbeatRequestProto| {
+                if script.refuse_beats {
+                    return Err(HadoopError::io("not now"));
+                }
                 script.heartbeats += 1;
+                script.last_beat = Some(request.clone());
                 let node = request.registration.datanode_id.datanode_uuid;
                 type Orders = VecDeque<(String, DatanodeCommandProto)>;
                 let (mine, others): (Orders, Orders) = script.commands.drain(..).partition(|(to, _)| *to == node);
@@ -137,6 +146,10 @@ impl RpcProtocol for FakeNameNode {
                     full_block_report_lease_id: request.request_full_block_report_lease.unwrap_or(false).then_some(77),
                     ..Default::default()
                 })
+            }),
+            "errorReport" => self.answer(body, |script, request: ErrorReportRequestProto| {
+                script.errors.push(request);
+                Ok(ErrorReportResponseProto {})
             }),
             "blockReport" => self.answer(body, |script, request: BlockReportRequestProto| {
                 script.reports.push(request);
@@ -157,6 +170,24 @@ impl RpcProtocol for FakeNameNode {
                 Ok(ReportBadBlocksResponseProto {})
             }),
             _ => return None,
+        })
+    }
+}
+
+/// Where the NameNode takes lifelines.
+pub struct LifelinePort(pub Arc<FakeNameNode>);
+
+impl RpcProtocol for LifelinePort {
+    fn name(&self) -> &'static str {
+        hadron_proto::protocol::DATANODE_LIFELINE_PROTOCOL
+    }
+
+    fn call(&self, _context: &CallContext, method: &str, body: Bytes) -> Option<Reply> {
+        (method == "sendLifeline").then(|| {
+            self.0.answer(body, |script, request: HeartbeatRequestProto| {
+                script.lifelines.push(request);
+                Ok(hadron_proto::lifeline::LifelineResponseProto {})
+            })
         })
     }
 }
@@ -205,6 +236,11 @@ impl Cluster {
     }
 
     pub fn start_node(&self, dir: &Path, settings: &[(&str, &str)]) -> DataNode {
+        self.start_node_on(Arc::new(hadron_env::RealDisk), dir, settings)
+    }
+
+    /// As [`Self::start_node`] with the replicas' files on `disk`.
+    pub fn start_node_on(&self, disk: Arc<dyn hadron_env::Disk>, dir: &Path, settings: &[(&str, &str)]) -> DataNode {
         let mut conf = Configuration::new();
         let any = "127.0.0.1:0";
         conf.set("fs.defaultFS", format!("hdfs://{}", self.namenode_addr))
@@ -217,7 +253,8 @@ impl Cluster {
             conf.set(key, *value);
         }
         self.runtime.block_on(async {
-            let node = DataNode::start(&conf).await.unwrap();
+            let settings = hadron_datanode::Settings::from_configuration(&conf).unwrap();
+            let node = DataNode::start_on(disk, settings).await.unwrap();
             tokio::time::timeout(PATIENCE, node.wait_registered()).await.unwrap();
             node
         })
