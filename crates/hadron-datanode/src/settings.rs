@@ -226,7 +226,8 @@ fn lifeline_interval(conf: &Configuration, heartbeat: Duration) -> Result<Durati
 fn lifelines(conf: &Configuration) -> Result<Vec<Vec<Option<HostPort>>>, StartError> {
     let base = keys::DFS_NAMENODE_LIFELINE_RPC_ADDRESS;
     let parse = |text: String| {
-        HostPort::parse(&text, DEFAULT_LIFELINE_PORT).map_err(|reason| StartError::Setting(format!("{}: {reason}", base.name())))
+        HostPort::parse(&text, DEFAULT_LIFELINE_PORT)
+            .map_err(|reason| StartError::Setting(format!("{}: {reason}", base.name())))
     };
     let names = conf.get(keys::DFS_NAMESERVICES);
     if names.is_empty() {

@@ -6,8 +6,8 @@
 
 use crate::disk::VolumeDisk;
 use crate::error::{ReplicaError, ReplicaResult};
+use crate::files::open_files;
 use crate::layout;
-use crate::pool::open_files;
 use crate::writer::partial_sum_on_disk;
 use hadron_types::{Block, BlockId, GenerationStamp};
 use std::path::Path;

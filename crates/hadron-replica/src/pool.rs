@@ -8,23 +8,22 @@ use crate::active::{ActiveReplica, Interrupt};
 use crate::choosing::{self, Candidate, ChoosingPolicy, Turns};
 use crate::chunks::{ChunkFormat, META_HEADER_LEN};
 use crate::cut::cut_files;
-use crate::deletion::{Deleter, Part};
-use crate::disk::{VolumeDisk, VolumeFile};
+use crate::deletion::Deleter;
 use crate::error::{ReplicaError, ReplicaResult};
+use crate::files::{create_files, move_file, open_files, remove, rename};
 use crate::identity::PoolIdentity;
 use crate::layout;
 use crate::pool_volume::PoolVolume;
 use crate::recovery::Recovering;
 use crate::state::{self, Step};
 use crate::writer::{ReplicaWriter, partial_sum_on_disk};
-use hadron_env::disk::Open;
 use hadron_env::{Random, SystemRandom};
 use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState, StorageId, StorageType};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Space held for a replica whose final size nobody told.
@@ -81,7 +80,7 @@ impl Entry {
     }
 
     /// The volume it lies on; `None` while it is being deleted.
-    fn volume(&self) -> Option<u16> {
+    pub(crate) fn volume(&self) -> Option<u16> {
         match self {
             Self::Finalized(finalized) => Some(finalized.volume),
             Self::Active(replica) => Some(replica.home.index),
@@ -91,7 +90,7 @@ impl Entry {
     }
 
     /// Whether both are the same replica in the same step of its life.
-    fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Finalized(a), Self::Finalized(b)) => a.stamp == b.stamp,
             (Self::Active(a), Self::Active(b)) => Arc::ptr_eq(a, b),
@@ -105,13 +104,13 @@ impl Entry {
 pub(crate) struct Pool {
     pub(crate) identity: PoolIdentity,
     pub(crate) volumes: Vec<Arc<PoolVolume>>,
-    replicas: Mutex<HashMap<BlockId, Entry>>,
+    pub(crate) replicas: Mutex<HashMap<BlockId, Entry>>,
     /// Per storage type asked for; `None`: any.
     turns: Mutex<HashMap<Option<StorageType>, Turns>>,
     random: SystemRandom,
     /// One per volume.
-    deleters: Arc<Vec<Deleter>>,
-    next_aside: AtomicU64,
+    pub(crate) deleters: Arc<Vec<Deleter>>,
+    pub(crate) next_aside: AtomicU64,
     pub(crate) options: PoolOptions,
 }
 
@@ -200,68 +199,6 @@ impl Pool {
             counts[usize::from(volume)] += 1;
         }
         counts
-    }
-
-    /// Forgets everything on a volume that went out of use; writers are told to leave. Returns how many replicas.
-    pub(crate) fn drop_volume(&self, volume: u16) -> usize {
-        let mut open = Vec::new();
-        let mut map = self.replicas.lock();
-        let before = map.len();
-        map.retain(|_, entry| {
-            let stays = entry.volume() != Some(volume);
-            if let (false, Entry::Active(replica)) = (stays, &*entry) {
-                open.push(replica.clone());
-            }
-            stays
-        });
-        let gone = before - map.len();
-        if map.capacity() > 4 * map.len() {
-            map.shrink_to_fit();
-        }
-        drop(map);
-        for replica in open {
-            replica.abandon();
-        }
-        gone
-    }
-
-    /// Forgets a finalized replica whose data file is not there although its volume is; `None` if it is there after
-    /// all, or its volume is gone (which is looked into).
-    pub(crate) fn forget_missing(&self, block: &Block) -> Option<FinalizedReplica> {
-        let Some(Entry::Finalized(finalized)) = self.entry(block.id) else {
-            return None;
-        };
-        let home = self.home(finalized.volume);
-        let path = self
-            .finalized_dir(block.id, &finalized)
-            .join(layout::data_name(block.id));
-        if home.volume.check_presence().is_err() {
-            home.volume.suspect();
-            return None;
-        }
-        if home.disk().exists(&path).unwrap_or(true) {
-            return None;
-        }
-        let mut map = self.replicas.lock();
-        match map.get(&block.id) {
-            Some(Entry::Finalized(now)) if now.stamp == finalized.stamp && now.volume == finalized.volume => {
-                map.remove(&block.id);
-            }
-            _ => return None,
-        }
-        drop(map);
-        tracing::error!(%block, file = %path.display(), "the file of a replica is missing, forgetting the replica");
-        home.volume.suspect();
-        Some(self.placed(finalized.block(block.id), home))
-    }
-
-    /// Whether a replica is here that the NameNode is told of.
-    pub(crate) fn has_reported(&self, id: BlockId) -> bool {
-        match self.replicas.lock().get(&id) {
-            Some(Entry::Finalized(_) | Entry::Recovering(_)) => true,
-            Some(Entry::Active(replica)) => replica.status().state != ReplicaState::Temporary,
-            _ => false,
-        }
     }
 
     /// How many replicas there are, and how many of them are open.
@@ -893,113 +830,6 @@ impl Pool {
                 .join(layout::finalized_dir(id)),
         }
     }
-
-    /// Takes replicas out of sight and has their files removed in the background; `done` hears of each. Returns how
-    /// many there were. Unknown ones and ones with a newer stamp than asked for are left alone.
-    pub(crate) fn invalidate(self: &Arc<Self>, blocks: &[Block], done: &DeletionHook) -> usize {
-        // Open ones last: their writers have to be stopped first, which takes a while.
-        let open = |block: &&Block| matches!(self.entry(block.id), Some(Entry::Active(_)));
-        let (open, closed): (Vec<&Block>, Vec<&Block>) = blocks.iter().partition(open);
-        let taken = closed.into_iter().chain(open).filter_map(|block| {
-            let entry = self.take_for_deletion(block)?;
-            self.delete(block, entry, done.clone());
-            Some(())
-        });
-        taken.count()
-    }
-
-    /// Takes a replica out of the map, its writer stopped. What changed under our hands is looked at again.
-    fn take_for_deletion(&self, block: &Block) -> Option<Entry> {
-        loop {
-            let entry = self.entry(block.id)?;
-            let (_, stamp) = Self::describe(&entry);
-            if stamp > block.generation_stamp {
-                tracing::warn!(%block, found = %stamp, "not invalidating a replica with a newer generation stamp");
-                return None;
-            }
-            if let Entry::Active(replica) = &entry {
-                replica.abandon();
-                if let Err(error) = replica.stop_writer(self.options.stop_writer_patience) {
-                    tracing::warn!(%error, "invalidating a replica whose writer does not stop");
-                }
-            }
-            // The writer may have finalized it meanwhile, or removed it; another may have reopened it.
-            let mut map = self.replicas.lock();
-            let slot = map.get_mut(&block.id)?;
-            if slot.is_same(&entry) {
-                return Some(std::mem::replace(slot, Entry::Deleting).effective());
-            }
-        }
-    }
-
-    /// Removes the files of a replica that is out of the map already.
-    fn delete(self: &Arc<Self>, block: &Block, entry: Entry, done: DeletionHook) {
-        let (state, stamp) = Self::describe(&entry);
-        let (dir, home, len) = match &entry {
-            Entry::Finalized(finalized) => (
-                self.finalized_dir(block.id, finalized),
-                self.home(finalized.volume).clone(),
-                finalized.len,
-            ),
-            Entry::Active(replica) => (replica.dir(state), replica.home.clone(), replica.status().on_disk),
-            Entry::Recovering(_) | Entry::Deleting => return,
-        };
-        let gone = self.placed(
-            Block {
-                generation_stamp: stamp,
-                len,
-                ..*block
-            },
-            &home,
-        );
-        let pool = self.clone();
-        let volume = usize::from(home.index);
-        let ending = Ending(pool.clone(), gone.block.id);
-        self.deleters[volume].submit(Part::new(move || {
-            let aside = pool.move_aside(&gone.block, &dir, &home);
-            drop(ending);
-            Some(Part::new(move || {
-                for path in &aside {
-                    remove_counted(&home, path);
-                }
-                tracing::info!(block = %gone.block, state = state.name(), "deleted replica");
-                done(gone);
-                None
-            }))
-        }));
-    }
-
-    /// Renames a replica's files into `tmp`; gives the new names. What cannot be moved stays until the next start,
-    /// when the NameNode orders its deletion again.
-    fn move_aside(&self, block: &Block, dir: &Path, home: &PoolVolume) -> Vec<PathBuf> {
-        let names = [
-            layout::data_name(block.id),
-            layout::meta_name(block.id, block.generation_stamp),
-        ];
-        let mut aside = Vec::with_capacity(names.len());
-        for name in names {
-            let number = self.next_aside.fetch_add(1, Ordering::Relaxed);
-            let target = home.tmp().join(format!("deleted_{number}_{name}"));
-            match home.disk().rename(&dir.join(&name), &target) {
-                Ok(()) => aside.push(target),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => tracing::error!(%error, %block, "cannot move a replica's file aside"),
-            }
-        }
-        aside
-    }
-}
-
-/// A block whose files are being moved aside; from its drop on the block may come back.
-struct Ending(Arc<Pool>, BlockId);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let mut map = self.0.replicas.lock();
-        if matches!(map.get(&self.1), Some(Entry::Deleting)) {
-            map.remove(&self.1);
-        }
-    }
 }
 
 /// Checks stamp and length of an RBW without a writer, and that every byte received was acked.
@@ -1089,98 +919,4 @@ fn check_len(block: BlockId, found: u64, wanted: u64) -> ReplicaResult<()> {
         });
     }
     Ok(())
-}
-
-/// Creates both files of a new replica; the meta file gets its header. Files already there are leftovers: every replica
-/// that counts is in the map, and the map had none.
-fn create_files(
-    disk: &VolumeDisk,
-    dir: &Path,
-    block: &Block,
-    format: ChunkFormat,
-) -> ReplicaResult<(VolumeFile, VolumeFile)> {
-    let create = |path: &Path| {
-        disk.open(path, Open::TRUNCATE)
-            .map_err(ReplicaError::io("create", path))
-    };
-    let data_path = dir.join(layout::data_name(block.id));
-    let meta_path = dir.join(layout::meta_name(block.id, block.generation_stamp));
-    let data = create(&data_path)?;
-    let header = create(&meta_path).and_then(|meta| {
-        meta.write_all_at(&format.header(), 0)
-            .map_err(ReplicaError::io("write", &meta_path))?;
-        Ok(meta)
-    });
-    match header {
-        Ok(meta) => Ok((data, meta)),
-        Err(error) => {
-            for path in [&data_path, &meta_path] {
-                if let Err(error) = remove(disk, path) {
-                    tracing::debug!(%error, "cannot remove what was made of a replica");
-                }
-            }
-            Err(error)
-        }
-    }
-}
-
-/// Opens both files of a replica for reading and writing.
-pub(crate) fn open_files(
-    disk: &VolumeDisk,
-    dir: &Path,
-    id: BlockId,
-    stamp: GenerationStamp,
-) -> ReplicaResult<(VolumeFile, VolumeFile, ChunkFormat)> {
-    let open = |path: &Path| disk.open(path, Open::WRITE).map_err(ReplicaError::io("open", path));
-    let data = open(&dir.join(layout::data_name(id)))?;
-    let meta_path = dir.join(layout::meta_name(id, stamp));
-    let meta = open(&meta_path)?;
-    let mut header = [0; META_HEADER_LEN as usize];
-    meta.read_exact_at(&mut header, 0)
-        .map_err(ReplicaError::io("read", &meta_path))?;
-    let format = ChunkFormat::from_header(header).ok_or(ReplicaError::Corrupt { block: id, offset: 0 })?;
-    Ok((data, meta, format))
-}
-
-/// Renames into `dir`, making it if it is missing.
-pub(crate) fn move_file(disk: &VolumeDisk, from: &Path, dir: &Path, name: &str) -> ReplicaResult<()> {
-    let to = dir.join(name);
-    match disk.rename(from, &to) {
-        Err(error)
-            if error.kind() == std::io::ErrorKind::NotFound
-                && !disk.exists(dir).map_err(ReplicaError::io("stat", dir))? =>
-        {
-            disk.create_dir_all(dir)
-                .map_err(ReplicaError::io("create directory", dir))?;
-            rename(disk, from, &to)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            disk.trouble().note(&error);
-            Err(ReplicaError::io("rename", from)(error))
-        }
-        other => other.map_err(ReplicaError::io("rename", from)),
-    }
-}
-
-pub(crate) fn rename(disk: &VolumeDisk, from: &Path, to: &Path) -> ReplicaResult<()> {
-    disk.rename(from, to).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::NotFound {
-            disk.trouble().note(&error);
-        }
-        ReplicaError::io("rename", from)(error)
-    })
-}
-
-/// Removes a file that may be gone already.
-pub(crate) fn remove(disk: &VolumeDisk, path: &Path) -> ReplicaResult<()> {
-    disk.remove(path).map_err(ReplicaError::io("remove", path))
-}
-
-/// Removes a file and takes its length off the usage figures.
-fn remove_counted(home: &PoolVolume, path: &Path) {
-    let len = home.disk().open(path, Open::READ).and_then(|file| file.len());
-    match home.disk().remove(path) {
-        Ok(()) => home.add_used(-(len.unwrap_or(0) as i64)),
-        Err(error) => tracing::warn!(%error, file = %path.display(), "cannot remove a deleted replica's file"),
-    }
 }
