@@ -7,6 +7,7 @@
 
 mod access_times;
 pub mod audit;
+mod block_tokens;
 mod callers;
 mod client_protocol;
 pub mod convert;
@@ -29,6 +30,7 @@ mod user_mappings;
 mod waiters;
 
 pub use access_times::AccessTimes;
+pub use block_tokens::{BlockTokens, TokenSettings};
 pub use callers::Callers;
 pub use client_protocol::ClientProtocol;
 pub use datanode_monitors::DatanodeMonitors;

@@ -3,6 +3,7 @@
 //! What it does not do: block-map tunables are `hadron_blockmap::Settings`, the journal's are its own; both are made here.
 
 use crate::members::DatanodeSettings;
+use crate::TokenSettings;
 use hadron_env::Configuration;
 use hadron_env::config::keys;
 use hadron_namespace::Limits;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub quota_by_type: bool,
     /// `dfs.permissions.allow.owner.set.quota`.
     pub owner_sets_quota: bool,
+    /// Block access tokens; `None`: off.
+    pub block_tokens: Option<TokenSettings>,
     /// What `getServerDefaults` answers.
     pub defaults: ServerDefaults,
     /// Which DataNodes may join, and where they stand.
@@ -100,6 +103,7 @@ impl Settings {
             storage_policy_superuser_only: conf.get(keys::DFS_STORAGE_POLICY_PERMISSIONS_SUPERUSER_ONLY),
             quota_by_type: conf.get(keys::DFS_QUOTA_BY_STORAGE_TYPE_ENABLED),
             owner_sets_quota: conf.get(keys::DFS_PERMISSIONS_ALLOW_OWNER_SET_QUOTA),
+            block_tokens: TokenSettings::from_configuration(conf),
             defaults: ServerDefaults::from_configuration(conf),
             datanodes: DatanodeSettings::from_configuration(conf),
             blocks: block_settings(conf),

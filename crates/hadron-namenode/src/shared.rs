@@ -3,12 +3,14 @@
 use crate::access_times::AccessTimes;
 use crate::callers::Callers;
 use crate::members::Members;
-use crate::{Settings, State};
+use crate::{BlockTokens, Settings, State};
 use hadron_blockmap::BlockMap;
 use hadron_journal::{CommandLog, LogError};
 use hadron_namespace::command::Op;
 use hadron_namespace::{Caller, Command, Outcome};
+use hadron_proto::hdfs::LocatedBlockProto;
 use hadron_types::{ErrorKind, HadoopError, HadoopResult, LogIndex};
+use hadron_wire::token::AccessMode;
 use std::sync::Arc;
 
 /// A running NameNode's parts. Handed around as `Arc<Shared>`.
@@ -25,6 +27,8 @@ pub struct Shared {
     pub log: Arc<dyn CommandLog<State>>,
     /// Access times that wait to be journaled.
     pub access_times: AccessTimes,
+    /// Block access tokens; `None`: off.
+    pub block_tokens: Option<BlockTokens>,
     /// Name of this host in texts.
     pub host_name: String,
 }
@@ -34,12 +38,20 @@ impl Shared {
     pub fn new(state: Arc<State>, settings: Settings, callers: Callers, log: Arc<dyn CommandLog<State>>) -> Self {
         Self {
             members: Arc::new(Members::new(settings.datanodes.clone())),
+            block_tokens: BlockTokens::of(settings.block_tokens.as_ref(), &state),
             state,
             settings,
             callers,
             log,
             access_times: AccessTimes::default(),
             host_name: host_name(),
+        }
+    }
+
+    /// Puts a token for `user` into a block of an answer, where there are tokens. Call without locks.
+    pub(crate) fn put_token(&self, located: &mut LocatedBlockProto, user: &str, mode: AccessMode) {
+        if let Some(tokens) = &self.block_tokens {
+            tokens.put(located, user, mode);
         }
     }
 

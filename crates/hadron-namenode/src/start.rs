@@ -10,7 +10,7 @@ use crate::protocol_info::ProtocolInfo;
 use crate::user_mappings::UserMappings;
 use crate::{
     DatanodeMonitors, DatanodeProtocol, HaService, LifelineProtocol, NameNodePages, Settings, Shared, State,
-    access_times, monitors,
+    access_times, block_tokens, monitors,
 };
 use hadron_blockmap::BlockMap;
 use hadron_env::Configuration;
@@ -345,6 +345,7 @@ fn start_monitors(
     spawn(Box::pin(monitors::reclaim(Arc::clone(shared))));
     spawn(Box::pin(monitors::leases(Arc::clone(shared))));
     spawn(Box::pin(access_times::run(Arc::clone(shared))));
+    spawn(Box::pin(block_tokens::roll_keys(Arc::clone(shared))));
     let (sender, failure) = tokio::sync::watch::channel(None);
     let health = monitors::journal_health(Arc::clone(shared));
     spawn(Box::pin(async move {

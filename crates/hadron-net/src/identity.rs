@@ -4,6 +4,7 @@
 //! effective one asks to impersonate; [`ProxyUsers`] holds the `hadoop.proxyuser.<real>.{hosts,groups,users}` rules.
 //! Source: Hadoop `DefaultImpersonationProvider`, `ProxyUsers`, `KerberosName` (default rule).
 
+use bytes::Bytes;
 use hadron_types::{ErrorKind, HadoopError};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,6 +19,8 @@ pub struct UserIdentity {
     pub full_name: Arc<str>,
     /// Short name of the user that acts for `user`, if any.
     pub real_user: Option<Arc<str>>,
+    /// Identifier of the token that the connection was opened with, its password proven.
+    pub token: Option<Bytes>,
 }
 
 impl UserIdentity {
@@ -27,6 +30,7 @@ impl UserIdentity {
             user: Arc::from(short_name(name)),
             full_name: Arc::from(name),
             real_user: None,
+            token: None,
         }
     }
 }

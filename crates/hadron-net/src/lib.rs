@@ -20,4 +20,4 @@ pub use context::{CallContext, CallerContext};
 pub use identity::{GroupLookup, ProxyRule, ProxyUsers, UserIdentity, short_name};
 pub use metrics::{MethodMetrics, ProtocolMetrics, RpcMetrics};
 pub use protocol::{Reply, ReplyFuture, RpcProtocol};
-pub use server::{RpcServer, RpcServerOptions};
+pub use server::{NONCE_LEN, RpcServer, RpcServerOptions, TokenAuthority};

@@ -595,6 +595,12 @@ keys! {
     // Security and encryption.
     DFS_BLOCK_ACCESS_TOKEN_ENABLE: Bool "" "dfs.block.access.token.enable" = Some("false"),
         "DataNodes ask for block tokens.";
+    DFS_BLOCK_ACCESS_KEY_UPDATE_INTERVAL: Time "min" "dfs.block.access.key.update.interval" = Some("600"),
+        "How often the keys of block tokens change.";
+    DFS_BLOCK_ACCESS_TOKEN_LIFETIME: Time "min" "dfs.block.access.token.lifetime" = Some("600"),
+        "How long a block token is good.";
+    DFS_BLOCK_ACCESS_TOKEN_PROTOBUF_ENABLE: Bool "" "dfs.block.access.token.protobuf.enable" = Some("false"),
+        "Write block tokens as protobuf (3.x only).";
     DFS_ENCRYPT_DATA_TRANSFER: Bool "" "dfs.encrypt.data.transfer" = Some("false"),
         "Encrypt data transfer.";
     DFS_DATA_TRANSFER_PROTECTION: OptText "" "dfs.data.transfer.protection" = None,

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use hadron_namespace::command::Op;
 use hadron_namespace::{Caller, Command, Namespace, OutcomeValue};
 use hadron_net::{CallContext, Reply};
+use hadron_proto::hdfs::LocatedBlockProto;
 use hadron_proto::{Required, decode_checked};
 use hadron_types::{ErrorKind, HadoopError, HadoopResult};
+use hadron_wire::token::AccessMode;
 use std::sync::Arc;
 
 /// A call's circumstances. Cheap to clone.
@@ -87,6 +89,11 @@ impl Call {
                 }))
             }
         }
+    }
+
+    /// Puts a token of this caller into a block of an answer, where there are tokens. Call without locks.
+    pub(crate) fn put_token(&self, located: &mut LocatedBlockProto, mode: AccessMode) {
+        self.shared.put_token(located, &self.context.user.user, mode);
     }
 
     /// Passes the log's barrier; for reads that are answered by a future of their own.

@@ -11,6 +11,7 @@ use hadron_proto::hdfs::{
     AppendRequestProto, AppendResponseProto, CreateRequestProto, CreateResponseProto, LocatedBlockProto,
 };
 use hadron_types::{ErrorKind, HadoopError, HadoopResult, InodeId};
+use hadron_wire::token::AccessMode;
 
 /// create.
 pub(super) fn create(call: &Call, body: Bytes) -> Reply {
@@ -121,10 +122,12 @@ impl Call {
                 true => Vec::new(),
                 false => shared.state.blocks.lock().expected(block.id, shared.state.now()),
             };
-            LocatedBlockProto {
+            let mut located = LocatedBlockProto {
                 is_cached: Vec::new(),
                 ..convert::located_block(&pool, block, offset, &convert::uncorrupted(replicas))
-            }
+            };
+            self.put_token(&mut located, AccessMode::Write);
+            located
         });
         AppendResponseProto {
             block,

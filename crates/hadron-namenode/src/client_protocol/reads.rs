@@ -42,7 +42,9 @@ pub(super) fn get_located_file_info(call: &Call, body: Bytes) -> Reply {
             return Ok(GetLocatedFileInfoResponseProto { fs: None });
         };
         let is_file = !status.is_directory;
-        let locations = is_file.then(|| call.locations(ns, path, 0, u64::MAX)).transpose()?;
+        let locations = is_file
+            .then(|| call.locations(ns, path, (0, u64::MAX), request.need_block_token()))
+            .transpose()?;
         let fs = HdfsFileStatusProto {
             locations,
             ..convert::file_status(status)
@@ -61,7 +63,7 @@ pub(super) fn get_block_locations(call: &Call, body: Bytes) -> Reply {
             }
         }
         let audit = Audit::of("open", &request.src);
-        let located = call.locations(ns, &request.src, request.offset, request.length);
+        let located = call.locations(ns, &request.src, (request.offset, request.length), true);
         call.audit_outcome(&audit, &located);
         let locations = Some(located?);
         Ok(GetBlockLocationsResponseProto { locations })
@@ -126,13 +128,19 @@ impl Call {
         status
     }
 
-    fn locations(&self, ns: &Namespace, path: &str, offset: u64, len: u64) -> HadoopResult<LocatedBlocksProto> {
+    fn locations(
+        &self,
+        ns: &Namespace,
+        path: &str,
+        (offset, len): (u64, u64),
+        with_tokens: bool,
+    ) -> HadoopResult<LocatedBlocksProto> {
         let shared = &self.shared;
         let (now, precision) = (shared.state.now(), shared.settings.access_time_precision_ms);
         let file = ns.block_locations(&self.caller, path, offset, len, now, precision)?;
         Members::note_client(&shared.members, &shared.state, self.context.peer);
         let mut blocks = shared.state.blocks.lock();
-        let located = self.locate_file(ns, &mut blocks, &file);
+        let mut located = self.locate_file(ns, &mut blocks, &file);
         if blocks.safe_mode().is_on() {
             if located.blocks.iter().any(|block| block.locs.is_empty()) {
                 let message = shared.safe_mode_message(&blocks, &format!("Zero blocklocations for {path}"));
@@ -140,6 +148,10 @@ impl Call {
             }
         } else if file.access_time_stale {
             shared.access_times.note(file.file, now);
+        }
+        drop(blocks);
+        if let Some(tokens) = shared.block_tokens.as_ref().filter(|_| with_tokens) {
+            tokens.put_all(&mut located, &self.context.user.user);
         }
         Ok(located)
     }

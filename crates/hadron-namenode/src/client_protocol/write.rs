@@ -11,7 +11,7 @@ use hadron_namespace::command::{
 };
 use hadron_namespace::{AllocatedBlock, BlockState, Namespace, OutcomeValue};
 use hadron_net::Reply;
-use hadron_proto::convert::{no_token, storage_type_to_wire};
+use hadron_proto::convert::storage_type_to_wire;
 use hadron_proto::hdfs::{
     AbandonBlockRequestProto, AbandonBlockResponseProto, AddBlockRequestProto, AddBlockResponseProto,
     CompleteRequestProto, CompleteResponseProto, ExtendedBlockProto, FsyncRequestProto, FsyncResponseProto,
@@ -22,6 +22,8 @@ use hadron_proto::hdfs::{
 use hadron_types::{
     Block, BlockId, DatanodeUuid, ErrorKind, ExtendedBlock, HadoopError, HadoopResult, InodeId, StorageId,
 };
+use hadron_wire::token::AccessMode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long `complete` and `addBlock` wait for the previous block's minimum of replicas before they say "not yet".
@@ -193,6 +195,9 @@ pub(super) fn get_additional_datanode(call: &Call, body: Bytes) -> Reply {
                 .insert(index, storage_type_to_wire(kind.unwrap_or_default()));
             located.is_cached.insert(index, false);
         }
+        drop(blocks);
+        drop(ns);
+        call.put_token(&mut located, AccessMode::Copy);
         Ok(GetAdditionalDatanodeResponseProto { block: located })
     })
 }
@@ -213,21 +218,24 @@ pub(super) fn update_block_for_pipeline(call: &Call, body: Bytes) -> Reply {
         holder: request.client_name,
     };
     let given = request.block;
+    let user = Arc::clone(&call.context.user.user);
     call.mutate(
         || what,
         Audit::default(),
         op,
-        move |_, value| match value {
-            OutcomeValue::Stamp(stamp) => Ok(UpdateBlockForPipelineResponseProto {
-                block: LocatedBlockProto {
+        move |shared, value| match value {
+            OutcomeValue::Stamp(stamp) => {
+                // Without nodes, so that the token is good for whatever pipeline the client builds.
+                let mut block = LocatedBlockProto {
                     b: ExtendedBlockProto {
                         generation_stamp: stamp.0,
                         ..given
                     },
-                    block_token: no_token(),
                     ..LocatedBlockProto::default()
-                },
-            }),
+                };
+                shared.put_token(&mut block, &user, AccessMode::Write);
+                Ok(UpdateBlockForPipelineResponseProto { block })
+            }
             other => Err(unexpected("updateBlockForPipeline", &other)),
         },
     )
@@ -425,7 +433,8 @@ impl Call {
             targets.into_iter().map(replica).collect()
         });
         let pool = state.block_pool();
-        let block = convert::located_block(&pool, block, allocated.offset, &convert::uncorrupted(replicas));
+        let mut block = convert::located_block(&pool, block, allocated.offset, &convert::uncorrupted(replicas));
+        self.put_token(&mut block, AccessMode::Write);
         Ok(AddBlockResponseProto { block })
     }
 }

@@ -11,12 +11,13 @@ use hadron_proto::datanode::block_command_proto::Action;
 use hadron_proto::datanode::datanode_command_proto::Type;
 use hadron_proto::datanode::{
     BalancerBandwidthCommandProto, BlockCommandProto, DatanodeCommandProto, FinalizeCommandProto,
-    HeartbeatRequestProto, HeartbeatResponseProto, RegisterCommandProto, SlowPeerReportProto,
+    HeartbeatRequestProto, HeartbeatResponseProto, KeyUpdateCommandProto, RegisterCommandProto, SlowPeerReportProto,
     VolumeFailureSummaryProto,
 };
 use hadron_proto::hdfs::datanode_storage_proto::StorageState as StorageStateProto;
 use hadron_proto::hdfs::{
-    BlockProto, DatanodeInfosProto, DatanodeStorageProto, StorageReportProto, StorageTypesProto, StorageUuidsProto,
+    BlockProto, DatanodeInfosProto, DatanodeStorageProto, ExportedBlockKeysProto, StorageReportProto,
+    StorageTypesProto, StorageUuidsProto,
 };
 use hadron_types::{Block, BlockPoolId, HadoopResult, StorageType};
 
@@ -29,11 +30,14 @@ pub(super) fn heartbeat(core: &Core, request: &HeartbeatRequestProto) -> HadoopR
         return Err(registration::disallowed(&request.registration, ""));
     }
     let pool = state.block_pool();
+    let tokens = core.shared.block_tokens.as_ref();
+    let keys = tokens.and_then(|tokens| tokens.update_for(&beat.node));
     Ok(HeartbeatResponseProto {
         cmds: reply
             .commands
             .iter()
             .filter_map(|order| command(order, &pool))
+            .chain(keys.map(key_update_command))
             .collect(),
         ha_status: core.ha_status(),
         full_block_report_lease_id: Some(reply.report_lease),
@@ -181,6 +185,15 @@ pub(super) fn register_command() -> DatanodeCommandProto {
     DatanodeCommandProto {
         cmd_type: Type::RegisterCommand as i32,
         register_cmd: Some(RegisterCommandProto {}),
+        ..DatanodeCommandProto::default()
+    }
+}
+
+/// "These are the keys of block tokens."
+fn key_update_command(keys: ExportedBlockKeysProto) -> DatanodeCommandProto {
+    DatanodeCommandProto {
+        cmd_type: Type::KeyUpdateCommand as i32,
+        key_update_cmd: Some(KeyUpdateCommandProto { keys }),
         ..DatanodeCommandProto::default()
     }
 }

@@ -2,12 +2,12 @@
 //! `DatanodeManager.registerDatanode`, in their order.
 
 use super::{Core, decode, names, version};
+use crate::block_tokens::keys_for;
 use crate::members::{Unresolved, has_name, is_local, log_changes};
 use crate::settings::SOFTWARE_VERSION;
 use bytes::Bytes;
 use hadron_blockmap::{DatanodeId, Registration, RegistrationError};
 use hadron_net::{CallContext, Reply};
-use hadron_proto::convert::no_block_keys;
 use hadron_proto::datanode::{DatanodeRegistrationProto, RegisterDatanodeRequestProto, RegisterDatanodeResponseProto};
 use hadron_proto::hdfs::{NamespaceInfoProto, StorageInfoProto, nnha_status_heartbeat_proto};
 use hadron_types::{ErrorKind, HadoopError, HadoopResult};
@@ -80,7 +80,6 @@ fn admit(
     }
     let rack = checked?;
     registration.datanode_id.ip_addr = peer.to_string();
-    registration.keys = no_block_keys();
     let id = datanode_id(&registration, peer)?;
     let (uuid, address) = (id.uuid.clone(), id.xfer_addr());
     let accepted = Registration {
@@ -101,6 +100,8 @@ fn admit(
         })
         .map_err(|error| refused(&error, &rack, &address))?;
     log_changes(state);
+    let tokens = core.shared.block_tokens.as_ref();
+    registration.keys = keys_for(tokens, &uuid, &registration.software_version);
     tracing::info!(%uuid, %address, %rack, version = %registration.software_version, "datanode registered");
     Ok(RegisterDatanodeResponseProto { registration })
 }

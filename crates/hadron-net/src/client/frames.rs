@@ -9,18 +9,24 @@ use hadron_proto::common::{
 use hadron_wire::rpc::{AuthProtocol, Preamble, encode_call, encode_context, encode_ping};
 use prost::Message;
 
-/// Appends preamble and connection context for SIMPLE authentication.
+/// Appends preamble and connection context for a connection without SASL.
 pub(crate) fn append_hello(output: &mut BytesMut, options: &RpcClientOptions) {
     let preamble = Preamble {
         service_class: 0,
         auth: AuthProtocol::None,
     };
     output.extend_from_slice(&preamble.encode());
+    append_context(output, options, true);
+}
+
+/// Appends the connection context; without names when the server knows us by a token.
+pub(crate) fn append_context(output: &mut BytesMut, options: &RpcClientOptions, with_names: bool) {
+    let names = UserInformationProto {
+        effective_user: Some(options.user.clone()),
+        real_user: options.real_user.clone(),
+    };
     let context = IpcConnectionContextProto {
-        user_info: Some(UserInformationProto {
-            effective_user: Some(options.user.clone()),
-            real_user: options.real_user.clone(),
-        }),
+        user_info: Some(if with_names { names } else { Default::default() }),
         protocol: Some(options.protocol.to_owned()),
     };
     encode_context(output, &client_id(options), &context);

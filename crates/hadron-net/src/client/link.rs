@@ -1,7 +1,7 @@
 //! The connection behind a client: pending calls, the output that waits for the socket, and the task that reads.
 
-use super::frames::{append_call, append_hello, append_ping};
-use super::{RpcClientOptions, RpcError};
+use super::frames::{append_call, append_context, append_hello, append_ping};
+use super::{RpcClientOptions, RpcError, sasl};
 use bytes::{Buf, Bytes, BytesMut};
 use hadron_types::{CallId, HadoopError};
 use hadron_wire::rpc::{FrameDecoder, Response, RpcFault};
@@ -76,12 +76,19 @@ impl Link {
     pub(crate) async fn connect(addr: SocketAddr, options: RpcClientOptions) -> Result<LinkHandle, RpcError> {
         let after = options.connect_timeout;
         let connected = tokio::time::timeout(after, TcpStream::connect(addr)).await;
-        let stream = connected
+        let mut stream = connected
             .map_err(|_| RpcError::TimedOut { addr, after })?
             .map_err(|error| io_error(addr, Arc::new(error)))?;
         let _ = stream.set_nodelay(true);
         let mut output = BytesMut::new();
-        append_hello(&mut output, &options);
+        match options.token.as_ref().filter(|token| !token.identifier.is_empty()) {
+            None => append_hello(&mut output, &options),
+            Some(token) => {
+                let opening = tokio::time::timeout(after, sasl::open(&mut stream, addr, token)).await;
+                let opened = opening.map_err(|_| RpcError::TimedOut { addr, after })??;
+                append_context(&mut output, &options, opened == sasl::Opened::Simple);
+            }
+        }
         let link = Arc::new(Self {
             addr,
             options,

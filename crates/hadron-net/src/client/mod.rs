@@ -10,6 +10,7 @@ mod frames;
 mod link;
 mod options;
 mod reconnecting;
+mod sasl;
 
 pub use error::RpcError;
 pub use options::RpcClientOptions;

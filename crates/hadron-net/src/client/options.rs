@@ -1,10 +1,11 @@
 //! How a client connects, names itself and how long it waits.
 
+use hadron_proto::common::TokenProto;
 use hadron_types::ClientId;
 use std::time::Duration;
 
 /// Settings of one connection. [`RpcClientOptions::new`] gives Hadoop's defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RpcClientOptions {
     /// Effective user.
     pub user: String,
@@ -22,6 +23,8 @@ pub struct RpcClientOptions {
     pub call_timeout: Option<Duration>,
     /// Pings go out after this time without traffic while calls wait (`ipc.ping.interval`).
     pub ping_interval: Duration,
+    /// A token to open the connection with, where the server takes tokens; its user is the caller then.
+    pub token: Option<TokenProto>,
     /// Longest response frame in bytes (`ipc.maximum.response.length`).
     pub max_response_len: usize,
 }
@@ -38,7 +41,20 @@ impl RpcClientOptions {
             connect_timeout: Duration::from_secs(20),
             call_timeout: None,
             ping_interval: Duration::from_secs(60),
+            token: None,
             max_response_len: 128 << 20,
         }
+    }
+}
+
+impl std::fmt::Debug for RpcClientOptions {
+    /// Without the token: its password is a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RpcClientOptions")
+            .field("user", &self.user)
+            .field("real_user", &self.real_user)
+            .field("protocol", &self.protocol)
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
     }
 }

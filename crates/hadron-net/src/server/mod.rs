@@ -8,8 +8,10 @@ mod options;
 mod reactors;
 mod respond;
 mod session;
+mod tokens;
 
 pub use options::RpcServerOptions;
+pub use tokens::{NONCE_LEN, TokenAuthority};
 
 use crate::{ProtocolMetrics, RpcMetrics, RpcProtocol};
 use std::io;

@@ -1,13 +1,15 @@
 //! The server's limits, with the configuration keys they come from.
 
 use super::reactors::MAX_REACTORS;
+use super::tokens::TokenAuthority;
 use crate::ProxyUsers;
 use hadron_env::Configuration;
 use hadron_env::config::keys;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Limits and rules of one server. `Default` gives Hadoop 3.3's values.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RpcServerOptions {
     /// Name in log lines and thread names.
     pub name: &'static str,
@@ -33,6 +35,8 @@ pub struct RpcServerOptions {
     pub max_idle: Duration,
     /// Who may act for whom.
     pub proxy_users: ProxyUsers,
+    /// Who knows tokens; `None`: clients cannot open connections with them.
+    pub token_authority: Option<Arc<dyn TokenAuthority>>,
 }
 
 impl Default for RpcServerOptions {
@@ -50,6 +54,7 @@ impl Default for RpcServerOptions {
             idle_threshold: 4000,
             max_idle: Duration::from_secs(20),
             proxy_users: ProxyUsers::default(),
+            token_authority: None,
         }
     }
 }

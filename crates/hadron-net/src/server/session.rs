@@ -10,8 +10,10 @@
 //! Source: Hadoop `ipc/Server.java` (`Connection.readAndProcess` and below). Layouts and texts: `hadron_wire::rpc`.
 
 use super::ServerShared;
+use super::tokens::{Next, TokenAuthority, TokenNegotiation};
 use crate::{CallerContext, UserIdentity};
 use bytes::BytesMut;
+use hadron_proto::common::RpcSaslProto;
 use hadron_proto::common::rpc_response_header_proto::RpcErrorCodeProto;
 use hadron_types::HadoopError;
 use hadron_wire::rpc::preamble::PREAMBLE_LEN;
@@ -49,6 +51,7 @@ pub(crate) struct Session {
     user: Option<Arc<UserIdentity>>,
     /// Whether the client was told the offered SASL methods.
     offered_methods: bool,
+    tokens: TokenNegotiation,
 }
 
 /// An answer that ends the connection.
@@ -74,6 +77,7 @@ impl Session {
             frames: FrameDecoder::new(max_frame_len),
             user: None,
             offered_methods: false,
+            tokens: TokenNegotiation::default(),
         }
     }
 
@@ -156,7 +160,7 @@ impl Session {
         match frame.kind {
             FrameKind::Call => self.read_call(frame).map(Some),
             FrameKind::Context => self.read_context(server, &frame).map(|()| None),
-            FrameKind::Sasl => self.read_sasl(&frame, output).map(|()| None),
+            FrameKind::Sasl => self.read_sasl(server, &frame, output).map(|()| None),
             FrameKind::Ping => Ok(None),
         }
     }
@@ -185,6 +189,13 @@ impl Session {
             Phase::Open => return Err(frame.reject("Connection context already processed").into()),
             _ => {}
         }
+        if self.user.is_some() {
+            // A token said who calls; names in the context change nothing.
+            frame.context()?;
+            server.metrics.authorization_successes.fetch_add(1, Ordering::Relaxed);
+            self.phase = Phase::Open;
+            return Ok(());
+        }
         let info = frame.context()?.user_info.unwrap_or_default();
         let effective = info.effective_user.filter(|name| !name.is_empty());
         let real = info.real_user.filter(|name| !name.is_empty());
@@ -206,11 +217,16 @@ impl Session {
         Ok(())
     }
 
-    fn read_sasl(&mut self, frame: &RequestFrame, output: &mut BytesMut) -> Result<(), Fatal> {
+    fn read_sasl(&mut self, server: &ServerShared, frame: &RequestFrame, output: &mut BytesMut) -> Result<(), Fatal> {
         if self.phase != Phase::Sasl {
             return Err(frame.reject("SASL protocol not requested by client").into());
         }
-        match answer_simple(&frame.sasl()?, self.offered_methods) {
+        let step = frame.sasl()?;
+        let authority = server.options.token_authority.as_deref();
+        if let Some(authority) = authority.filter(|authority| authority.is_enabled() || self.tokens.has_begun()) {
+            return self.read_token_step(server, authority, &step, output);
+        }
+        match answer_simple(&step, self.offered_methods) {
             SaslAnswer::Done(message) => {
                 encode_sasl_response(output, &message);
                 self.phase = Phase::Context;
@@ -221,6 +237,32 @@ impl Session {
                 self.offered_methods = true;
             }
             SaslAnswer::Refuse(fault) => {
+                let echo = CallEcho::none(CALL_ID_INVALID);
+                return Err(Fatal { echo, fault });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    fn read_token_step(
+        &mut self,
+        server: &ServerShared,
+        authority: &dyn TokenAuthority,
+        step: &RpcSaslProto,
+        output: &mut BytesMut,
+    ) -> Result<(), Fatal> {
+        match self.tokens.step(authority, step) {
+            Next::Send(message) => encode_sasl_response(output, &message),
+            Next::Simple => self.phase = Phase::Context,
+            Next::Done(message, identity) => {
+                encode_sasl_response(output, &message);
+                self.user = Some(Arc::new(identity));
+                self.phase = Phase::Context;
+            }
+            Next::Refuse(fault) => {
+                server.metrics.authorization_failures.fetch_add(1, Ordering::Relaxed);
                 let echo = CallEcho::none(CALL_ID_INVALID);
                 return Err(Fatal { echo, fault });
             }

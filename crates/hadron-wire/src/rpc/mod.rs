@@ -3,6 +3,8 @@
 //! A connection is [`preamble`], then frames ([`FrameDecoder`]): requests ([`RequestFrame`]) one way, responses
 //! ([`Response`]) the other. Byte maps: docs/formats/rpc.md.
 
+mod base64;
+pub mod digest_md5;
 mod frame;
 pub mod preamble;
 mod request;
