@@ -219,6 +219,7 @@ async fn listen(address: &HostPort) -> Result<(TcpListener, SocketAddr), StartEr
 fn serve_ipc(shared: &Arc<Shared>, listener: TcpListener) -> Result<RpcServer, StartError> {
     let options = RpcServerOptions {
         name: "datanode",
+        token_authority: Some(shared.tokens.clone()),
         ..RpcServerOptions::default()
     };
     let address = shared.addresses.ipc.to_string();

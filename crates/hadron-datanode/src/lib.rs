@@ -16,6 +16,7 @@ mod namenode;
 mod pages;
 mod settings;
 mod shared;
+mod tokens;
 mod xceiver;
 
 pub use datanode::DataNode;

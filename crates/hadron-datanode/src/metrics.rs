@@ -31,6 +31,8 @@ pub struct Metrics {
     pub blocks_removed: Counter,
     /// Operations that ended with an error.
     pub op_errors: Counter,
+    /// Operations refused for their block token.
+    pub token_refusals: Counter,
     /// Connections that failed before their first operation (Hadoop's `DatanodeNetworkErrors`).
     pub network_errors: Counter,
     /// Connections refused at the xceiver limit.
@@ -70,6 +72,7 @@ impl Metrics {
         let blocks_replicated = counter("blocks_replicated", "Blocks copied to other DataNodes");
         let blocks_removed = counter("blocks_removed", "Blocks deleted");
         let op_errors = counter("op_errors", "Operations that ended with an error");
+        let token_refusals = counter("token_refusals", "Operations refused for their block token");
         let network_errors = counter("network_errors", "Connections that failed before their first operation");
         let refused = counter("refused_connections", "Connections refused at the xceiver limit");
         let heartbeats = counter("heartbeats", "Heartbeats answered");
@@ -95,6 +98,7 @@ impl Metrics {
             blocks_replicated,
             blocks_removed,
             op_errors,
+            token_refusals,
             network_errors,
             refused,
             heartbeats,

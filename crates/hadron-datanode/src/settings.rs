@@ -76,6 +76,8 @@ pub struct Settings {
     pub drop_behind_writes: bool,
     /// How replicas are sent.
     pub send_engine: SendEngineKind,
+    /// Whether own block tokens are written as protobuf.
+    pub token_protobuf: bool,
     /// Whether other DataNodes are reached by name instead of address.
     pub connect_by_hostname: bool,
 }
@@ -134,6 +136,7 @@ impl Settings {
             drop_behind_reads: conf.get(keys::DFS_DATANODE_DROP_CACHE_BEHIND_READS),
             drop_behind_writes: conf.get(keys::DFS_DATANODE_DROP_CACHE_BEHIND_WRITES),
             send_engine: send_engine(conf)?,
+            token_protobuf: conf.get(keys::DFS_BLOCK_ACCESS_TOKEN_PROTOBUF_ENABLE),
             connect_by_hostname: conf.get(keys::DFS_DATANODE_USE_DATANODE_HOSTNAME),
         })
     }

@@ -4,6 +4,7 @@ use crate::ending::Ending;
 use crate::metrics::Metrics;
 use crate::namenode::link::NameNodeLink;
 use crate::settings::Settings;
+use crate::tokens::PoolTokens;
 use crate::xceiver::table::XceiverTable;
 use crate::xceiver::workers::Workers;
 use hadron_proto::hdfs::DatanodeInfoProto;
@@ -73,6 +74,9 @@ pub(crate) struct Shared {
     asking_disks: AtomicBool,
     pub(crate) tasks: TaskTracker,
     pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) tokens: Arc<PoolTokens>,
+    /// `ip:port` by which the NameNode, and so clients, know the transfer port; set by registration.
+    registered_address: Mutex<Option<String>>,
     links: RwLock<Vec<Arc<NameNodeLink>>>,
     pool_attached: (Mutex<()>, Condvar),
     /// Per nameservice the transaction id of the last believed claim to be active.
@@ -84,6 +88,8 @@ impl Shared {
     pub(crate) fn new(settings: Settings, store: ReplicaStore, addresses: Addresses, hostname: String) -> Self {
         Self {
             xceivers: XceiverTable::new(effective_limit(settings.max_xceivers)),
+            tokens: Arc::new(PoolTokens::new(&settings.user, settings.token_protobuf)),
+            registered_address: Mutex::new(None),
             claims: settings.nameservices.iter().map(|_| AtomicI64::new(-1)).collect(),
             balance_bandwidth: AtomicU64::new(settings.balance_bandwidth),
             draining: CancellationToken::new(),
@@ -104,6 +110,17 @@ impl Shared {
             links: RwLock::new(Vec::new()),
             pool_attached: (Mutex::new(()), Condvar::new()),
         }
+    }
+
+    /// Remembers the address that a NameNode registered this node under.
+    pub(crate) fn set_transfer_address(&self, address: String) {
+        *self.registered_address.lock() = Some(address);
+    }
+
+    /// `ip:port` of the transfer port as clients know it.
+    pub(crate) fn transfer_address(&self) -> String {
+        let registered = self.registered_address.lock().clone();
+        registered.unwrap_or_else(|| self.addresses.xfer.to_string())
     }
 
     pub(crate) fn add_link(&self, link: Arc<NameNodeLink>) {
@@ -239,21 +256,26 @@ impl Shared {
         self.pool_attached.1.notify_all();
     }
 
+    /// Whether `pool` is on our disks and its NameNode has said who may use it.
+    fn has_ready(&self, pool: &BlockPoolId) -> bool {
+        self.store.has_pool(pool) && self.tokens.has_heard_of(pool)
+    }
+
     /// Waits until `pool` is attached, at most the configured time; true if it is.
     pub(crate) fn wait_for_pool(&self, pool: &BlockPoolId) -> bool {
-        if self.store.has_pool(pool) {
+        if self.has_ready(pool) {
             return true;
         }
         // With every NameNode met there is nothing to wait for: the pool is simply not ours.
         let deadline = Instant::now() + self.settings.pool_ready_timeout;
         let mut guard = self.pool_attached.0.lock();
-        while !self.store.has_pool(pool) {
+        while !self.has_ready(pool) {
             let all_met = self.links().iter().all(|link| link.is_registered());
             if all_met || self.stop.is_cancelled() {
                 return false;
             }
             if self.pool_attached.1.wait_until(&mut guard, deadline).timed_out() {
-                return self.store.has_pool(pool);
+                return self.has_ready(pool);
             }
         }
         true

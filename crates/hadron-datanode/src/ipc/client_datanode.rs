@@ -30,9 +30,9 @@ impl RpcProtocol for ClientDatanodeProtocol {
         METHODS
     }
 
-    fn call(&self, _context: &CallContext, method: &str, body: Bytes) -> Option<Reply> {
+    fn call(&self, context: &CallContext, method: &str, body: Bytes) -> Option<Reply> {
         Some(match method {
-            "getReplicaVisibleLength" => Reply::of(self.visible_length(body)),
+            "getReplicaVisibleLength" => Reply::of(self.visible_length(context, body)),
             "refreshNamenodes" => {
                 let decoded = decode::<RefreshNamenodesRequestProto>(body);
                 Reply::of(decoded.map(|_| RefreshNamenodesResponseProto {}))
@@ -50,9 +50,10 @@ fn decode<M: prost::Message + Default + Required>(body: Bytes) -> HadoopResult<M
 }
 
 impl ClientDatanodeProtocol {
-    fn visible_length(&self, body: Bytes) -> HadoopResult<GetReplicaVisibleLengthResponseProto> {
+    fn visible_length(&self, context: &CallContext, body: Bytes) -> HadoopResult<GetReplicaVisibleLengthResponseProto> {
         let request: GetReplicaVisibleLengthRequestProto = decode(body)?;
         let block = ExtendedBlock::from(&request.block);
+        self.0.tokens.check_reader(&context.user, &block)?;
         let len = self
             .0
             .store

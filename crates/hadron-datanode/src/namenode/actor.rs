@@ -178,10 +178,18 @@ async fn register(
     let request = RegisterDatanodeRequestProto { registration };
     let answer: RegisterDatanodeResponseProto = client.call("registerDatanode", &request).await?;
     tracing::info!(namenode = %link.address, uuid = %shared.store.uuid(), "registered");
-    link.set_registration(&answer.registration);
+    let mut registration = answer.registration;
+    let known_as = &registration.datanode_id;
+    shared.set_transfer_address(format!("{}:{}", known_as.ip_addr, known_as.xfer_port));
+    // Before the registration counts: the first operation may come right behind it.
+    let pool = namespace.block_pool_id.as_str().into();
+    shared.tokens.take(&pool, &registration.keys);
+    // Keys are not for carrying around with every call.
+    registration.keys = no_block_keys();
+    link.set_registration(&registration);
     link.set_registered(true);
     shared.pool_attached();
-    Ok(answer.registration)
+    Ok(registration)
 }
 
 /// A random share of `span`.

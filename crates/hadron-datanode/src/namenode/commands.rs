@@ -36,6 +36,9 @@ pub(super) fn run(shared: &Arc<Shared>, link: &NameNodeLink, command: &DatanodeC
         tracing::debug!(?kind, namenode = %link.address, "command of a NameNode that is not active ignored");
         return Effect::None;
     }
+    if let (Type::KeyUpdateCommand, Some(update), Some(pool)) = (kind, &command.key_update_cmd, link.pool()) {
+        shared.tokens.take(&pool, &update.keys);
+    }
     match (kind, &command.blk_cmd) {
         (Type::BlockCommand, Some(order)) => run_block_command(shared, order),
         (Type::BalancerBandwidthCommand, _) => set_bandwidth(shared, command),

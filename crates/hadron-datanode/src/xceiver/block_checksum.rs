@@ -6,7 +6,7 @@ use super::codec::write_response;
 use super::{Connection, OpError, OpResult, Outcome, to_peer};
 use bytes::Bytes;
 use hadron_proto::hdfs::{BlockChecksumTypeProto, BlockOpResponseProto, OpBlockChecksumResponseProto};
-use hadron_replica::{CompositeCrc, ReplicaError, ReplicaReader};
+use hadron_replica::{CompositeCrc, ReplicaReader};
 use hadron_types::ExtendedBlock;
 use hadron_wire::transfer::op::BlockChecksum;
 use hadron_wire::transfer::response::success;
@@ -17,11 +17,9 @@ use std::time::Duration;
 const SUMS_STEP: u64 = 64 * 1024;
 
 pub(super) fn run(connection: &mut Connection, op: BlockChecksum, block: &mut Option<ExtendedBlock>) -> OpResult {
+    *block = Some(op.header.block.clone());
+    connection.admit_read(&op.header)?;
     let wanted = op.header.block;
-    *block = Some(wanted.clone());
-    if !connection.shared.wait_for_pool(&wanted.pool) {
-        return Err(ReplicaError::UnknownPool(wanted.pool).into());
-    }
     let replica = connection.shared.open_for_read(&wanted, 0, Duration::ZERO)?;
     let visible = replica.visible_len();
     // A client that does not know the length of an open file sends more than there is.

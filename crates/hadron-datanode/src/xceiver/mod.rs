@@ -5,6 +5,7 @@
 //! Invariants: each connection holds one slot of the table from accept to close; every failed operation is logged
 //! once, here, with operation, block, peer and cause.
 
+mod admit;
 mod block_checksum;
 pub(crate) mod codec;
 mod engine;
@@ -65,6 +66,9 @@ pub(crate) enum OpError {
     /// The replica does not allow it.
     #[error(transparent)]
     Replica(#[from] hadron_replica::ReplicaError),
+    /// The token does not allow it.
+    #[error("Block token verification failed: {0}")]
+    Token(String),
     /// Another DataNode failed.
     #[error("{0}")]
     Mirror(String),

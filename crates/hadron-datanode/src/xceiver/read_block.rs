@@ -22,9 +22,7 @@ const RBW_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) fn run(connection: &mut Connection, op: ReadBlock, block: &mut Option<ExtendedBlock>) -> OpResult {
     let wanted = op.header.block.clone();
     *block = Some(wanted.clone());
-    if !connection.shared.wait_for_pool(&wanted.pool) {
-        return Err(ReplicaError::UnknownPool(wanted.pool).into());
-    }
+    connection.admit_read(&op.header)?;
     let (replica, plan) = match open(connection, &wanted, &op) {
         Ok(found) => found,
         Err((text, error)) => {

@@ -31,11 +31,9 @@ pub(crate) struct CopyTargets {
 }
 
 pub(super) fn run(connection: &mut Connection, op: TransferBlock, block: &mut Option<ExtendedBlock>) -> OpResult {
+    *block = Some(op.header.block.clone());
+    connection.admit_transfer(&op)?;
     let wanted = op.header.block;
-    *block = Some(wanted.clone());
-    if !connection.shared.wait_for_pool(&wanted.pool) {
-        return Err(ReplicaError::UnknownPool(wanted.pool).into());
-    }
     let targets = CopyTargets {
         nodes: op.targets,
         storage_types: op.target_storage_types,
@@ -143,7 +141,10 @@ fn write_op_of(
     };
     sent.block.len = replica.visible_len();
     Op::WriteBlock(Box::new(WriteBlock {
-        header: BlockHeader::without_token(sent),
+        header: BlockHeader {
+            token: shared.tokens.for_copy(&sent),
+            block: sent,
+        },
         client_name: client.to_owned(),
         targets: targets.nodes.iter().skip(1).cloned().collect(),
         source: Some(self_info(shared)),

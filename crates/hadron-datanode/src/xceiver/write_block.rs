@@ -12,7 +12,7 @@ use crate::shared::{NewsKind, ReplicaNews, Shared};
 use hadron_pipeline::packet::{MAX_PIPELINE_NODES, Stage};
 use hadron_pipeline::relay::{Relay, RelayConfig};
 use hadron_proto::hdfs::{BlockOpResponseProto, Status};
-use hadron_replica::{ChunkFormat, Interrupt, NewReplica, ReplicaError, ReplicaWriter};
+use hadron_replica::{ChunkFormat, Interrupt, NewReplica, ReplicaWriter};
 use hadron_types::{ExtendedBlock, StorageId};
 use hadron_wire::transfer::Op;
 use hadron_wire::transfer::op::WriteBlock;
@@ -38,10 +38,8 @@ type Sockets = Arc<Mutex<Vec<Arc<TcpStream>>>>;
 
 pub(super) fn run(connection: &mut Connection, op: WriteBlock, block: &mut Option<ExtendedBlock>) -> OpResult {
     *block = Some(op.header.block.clone());
+    connection.admit_write(&op)?;
     let request = Request::check(op)?;
-    if !connection.shared.wait_for_pool(&request.block.pool) {
-        return Err(ReplicaError::UnknownPool(request.block.pool).into());
-    }
     let sockets: Sockets = Arc::new(Mutex::new(vec![connection.stream.clone()]));
     let writer = match open_replica(&connection.shared, &request, &sockets) {
         Err(OpError::Replica(error)) if error.is_full() && request.is_first_node() => {
