@@ -77,7 +77,8 @@ impl PoolTokens {
                 }
             }
         }
-        self.enabled.store(pools.values().any(Option::is_some), Ordering::Release);
+        self.enabled
+            .store(pools.values().any(Option::is_some), Ordering::Release);
     }
 
     /// Checks the token of an operation; everything passes in pools without tokens.
@@ -126,7 +127,10 @@ impl PoolTokens {
             handshake: Bytes::new(),
         };
         let pools = self.pools.read();
-        let minted = pools.get(&block.pool).and_then(Option::as_ref).and_then(|keys| keys.mint(what, self.form, now()));
+        let minted = pools
+            .get(&block.pool)
+            .and_then(Option::as_ref)
+            .and_then(|keys| keys.mint(what, self.form, now()));
         minted.unwrap_or_else(no_token)
     }
 }
@@ -141,9 +145,10 @@ impl TokenAuthority for PoolTokens {
         let token = BlockTokenIdentifier::decode(identifier).map_err(|_| malformed())?;
         let pool = BlockPoolId::from(token.pool.as_deref().unwrap_or_default());
         let pools = self.pools.read();
-        let keys = pools.get(&pool).and_then(Option::as_ref).ok_or_else(|| {
-            HadoopError::new(ErrorKind::InvalidToken, format!("Block pool {pool} is not found"))
-        })?;
+        let keys = pools
+            .get(&pool)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| HadoopError::new(ErrorKind::InvalidToken, format!("Block pool {pool} is not found")))?;
         let (token, password) = keys.password(identifier, now())?;
         Ok((token.caller(), password))
     }
@@ -180,7 +185,12 @@ mod tests {
     }
 
     fn master(serial: u32) -> KeyMaster {
-        KeyMaster::new(KeyTimes::new(60_000, 60_000), serial, [[1; SECRET_LEN], [serial as u8; SECRET_LEN]], now())
+        KeyMaster::new(
+            KeyTimes::new(60_000, 60_000),
+            serial,
+            [[1; SECRET_LEN], [serial as u8; SECRET_LEN]],
+            now(),
+        )
     }
 
     #[test]

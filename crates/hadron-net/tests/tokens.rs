@@ -58,8 +58,10 @@ async fn ask(
         token_authority: authority.map(|enabled| Arc::new(Authority { enabled }) as Arc<dyn TokenAuthority>),
         ..RpcServerOptions::default()
     };
-    let address = "127.0.0.1:0".parse().unwrap();
-    let server = RpcServer::bind(address, options, vec![Arc::new(WhoAmI)]).await.unwrap();
+    let address = "127.0.0.1:0".parse().expect("an address");
+    let server = RpcServer::bind(address, options, vec![Arc::new(WhoAmI)])
+        .await
+        .expect("a server");
     let options = RpcClientOptions {
         token: Some(TokenProto {
             identifier: identifier.into(),

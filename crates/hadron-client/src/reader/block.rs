@@ -23,6 +23,9 @@ pub(crate) enum ReadFault {
     /// The connection failed, or the DataNode broke the protocol.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The DataNode refused the block token: most likely it expired, or its key did.
+    #[error("{0}")]
+    Token(String),
     /// The DataNode refused.
     #[error("{0}")]
     Refused(String),
@@ -77,7 +80,12 @@ impl BlockReader {
             match within(timeout, ask(stream, &shared, &asked)).await {
                 Ok((stream, incoming, answer)) => {
                     if let Some(text) = datanode::refusal(&answer) {
-                        return Err(ReadFault::Refused(text));
+                        let for_token = answer.status == proto::Status::ErrorAccessToken as i32;
+                        return Err(if for_token {
+                            ReadFault::Token(text)
+                        } else {
+                            ReadFault::Refused(text)
+                        });
                     }
                     return Ok(Self {
                         checksum: datanode::read_checksum(&answer)?,

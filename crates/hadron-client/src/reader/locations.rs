@@ -75,6 +75,7 @@ impl Locations {
         if pos >= self.file_len {
             return Ok(None);
         }
+        let mut may_refetch_token = true;
         loop {
             let located = self.block_at(pos).await?;
             let Some(node) = self.first_live(&located) else {
@@ -89,6 +90,11 @@ impl Locations {
             };
             match BlockReader::open(Arc::clone(&self.shared), asked.clone()).await {
                 Ok(reader) => return Ok(Some(reader)),
+                Err(ReadFault::Token(text)) if may_refetch_token => {
+                    tracing::info!(path = %self.path, pos, refusal = text, "fetching a new block token");
+                    may_refetch_token = false;
+                    self.known.lock().blocks.remove(&asked.located.offset);
+                }
                 Err(fault) => self.note_fault(&asked, fault).await,
             }
         }
@@ -234,7 +240,7 @@ async fn visible_length(shared: &Shared, path: &FsPath, last: &proto::LocatedBlo
         }
         let mut answers = LengthAnswers::default();
         for info in &last.locs {
-            if let Some(len) = answers.take(replica_visible_length(shared, info, &last.b).await) {
+            if let Some(len) = answers.take(replica_visible_length(shared, info, last).await) {
                 return Ok(len);
             }
         }
@@ -284,7 +290,7 @@ impl LengthAnswers {
 async fn replica_visible_length(
     shared: &Shared,
     info: &proto::DatanodeInfoProto,
-    block: &proto::ExtendedBlockProto,
+    located: &proto::LocatedBlockProto,
 ) -> Result<i64> {
     let ip: IpAddr = info
         .id
@@ -295,8 +301,11 @@ async fn replica_visible_length(
     let mut options = RpcClientOptions::new(&shared.user, CLIENT_DATANODE_PROTOCOL);
     options.connect_timeout = shared.settings.connect_timeout;
     options.call_timeout = Some(shared.settings.socket_timeout);
+    options.token = Some(located.block_token.clone());
     let client = RpcClient::connect(SocketAddr::new(ip, port), options).await?;
-    let request = proto::GetReplicaVisibleLengthRequestProto { block: block.clone() };
+    let request = proto::GetReplicaVisibleLengthRequestProto {
+        block: located.b.clone(),
+    };
     let response: proto::GetReplicaVisibleLengthResponseProto =
         client.call("getReplicaVisibleLength", &request).await?;
     Ok(response.length as i64)

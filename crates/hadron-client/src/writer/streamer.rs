@@ -46,7 +46,10 @@ pub(crate) struct Target {
 /// The block being written.
 struct OpenBlock {
     block: proto::ExtendedBlockProto,
+    /// For writing it.
     token: TokenProto,
+    /// For having it copied to a node that joins the pipeline.
+    copy_token: TokenProto,
     nodes: Vec<Node>,
     failed: Vec<Node>,
 }
@@ -120,6 +123,7 @@ impl Streamer {
             nodes: Node::of(&located),
             block: located.b,
             token: located.block_token,
+            copy_token: TokenProto::default(),
             failed: Vec::new(),
         });
         self
@@ -328,6 +332,7 @@ impl Streamer {
                     self.open = Some(OpenBlock {
                         block: located.b,
                         token: located.block_token,
+                        copy_token: TokenProto::default(),
                         nodes,
                         failed: Vec::new(),
                     });
@@ -422,7 +427,7 @@ impl Streamer {
                     recovery.waited();
                 }
                 RecoveryCommand::FindReplacement { existing, exclude } => {
-                    match self.find_replacement(&open, &existing, &exclude).await {
+                    match self.find_replacement(&mut open, &existing, &exclude).await {
                         Ok(Some(node)) => recovery.replacement_found(node),
                         Ok(None) => recovery.replacement_missing(),
                         Err(error) => {
@@ -436,7 +441,7 @@ impl Streamer {
                         num_bytes: Some(self.window.bytes_acked()),
                         ..open.block.clone()
                     };
-                    let result = pipeline::transfer(&self.shared, &block, &open.token, &source, &target).await;
+                    let result = pipeline::transfer(&self.shared, &block, &open.copy_token, &source, &target).await;
                     if let Err(error) = &result {
                         tracing::warn!(file = self.target.src, %error, "transfer to new data node failed");
                     }
@@ -488,7 +493,13 @@ impl Streamer {
         }
     }
 
-    async fn find_replacement(&self, open: &OpenBlock, existing: &[Node], exclude: &[Node]) -> Result<Option<Node>> {
+    /// Asks for a node to take the place of one that failed; the answer's token lets others copy the block there.
+    async fn find_replacement(
+        &self,
+        open: &mut OpenBlock,
+        existing: &[Node],
+        exclude: &[Node],
+    ) -> Result<Option<Node>> {
         let request = proto::GetAdditionalDatanodeRequestProto {
             src: self.target.src.clone(),
             blk: open.block.clone(),
@@ -500,6 +511,7 @@ impl Streamer {
             file_id: Some(self.target.file_id),
         };
         let located = self.shared.namenode.get_additional_datanode(&request).await?.block;
+        open.copy_token = located.block_token.clone();
         Ok(Node::of(&located).into_iter().find(|node| !existing.contains(node)))
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Faults {
     pub(crate) wrong_seqno: bool,
     /// Answers every packet with ERROR_CHECKSUM.
     pub(crate) always_bad_checksum: bool,
+    /// Refuses so many readers for their tokens.
+    pub(crate) refuse_read_tokens: usize,
     /// Sends damaged data to readers.
     pub(crate) corrupt_reads: bool,
     /// Stops in the middle of a block when read.
@@ -415,6 +417,20 @@ fn ack_to_wire(ack: &PipelineAck) -> transfer::PipelineAck {
 async fn read_block(stream: &mut TcpStream, buf: &mut BytesMut, op: ReadBlock, store: &Store) -> io::Result<()> {
     const CHUNK: u64 = 512;
     const PACKET: usize = 2048;
+    let refuses = {
+        let mut faults = store.faults.lock();
+        let refuses = faults.refuse_read_tokens > 0;
+        faults.refuse_read_tokens = faults.refuse_read_tokens.saturating_sub(1);
+        refuses
+    };
+    if refuses {
+        let refusal = proto::BlockOpResponseProto {
+            status: proto::Status::ErrorAccessToken as i32,
+            ..Default::default()
+        };
+        answer(stream, &refusal).await?;
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     let id = op.header.block.block.id.to_wire();
     let replica = store.replicas.lock().get(&id).cloned();
     let Some(replica) = replica else {

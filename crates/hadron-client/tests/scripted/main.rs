@@ -218,6 +218,28 @@ async fn a_node_lost_in_mid_write_is_left_behind() {
 }
 
 #[tokio::test]
+async fn a_refused_token_is_fetched_again_once() {
+    let data = data(3000);
+    for (refusals, nodes, fetches) in [
+        // The only replica is not given up for an old token.
+        (1, 1, 2),
+        // A second refusal counts as a failed replica; the other one is read with the token at hand.
+        (2, 2, 2),
+    ] {
+        let cluster = Cluster::start(nodes).await;
+        cluster.put("/f", &data).await;
+        cluster.datanodes[0].fault(Faults {
+            refuse_read_tokens: refusals,
+            ..Faults::default()
+        });
+        let before = cluster.namenode.count("getBlockLocations");
+        assert_eq!(cluster.get("/f").await.unwrap(), data, "{refusals} refusals");
+        let asked = cluster.namenode.count("getBlockLocations") - before;
+        assert_eq!(asked, fetches, "{refusals} refusals");
+    }
+}
+
+#[tokio::test]
 async fn the_last_node_lost_fails_the_write() {
     // covers: WP-23, WP-29, WP-28
     let cluster = Cluster::start(1).await;

@@ -15,7 +15,9 @@ impl Connection {
     /// Admits an operation that reads.
     pub(super) fn admit_read(&self, header: &BlockHeader) -> Result<(), OpError> {
         self.admit(header, |header| {
-            self.shared.tokens.check(&header.token, &Access::new(&header.block, AccessMode::Read))
+            self.shared
+                .tokens
+                .check(&header.token, &Access::new(&header.block, AccessMode::Read))
         })
         .map_err(|refusal| self.refuse(refusal, Some(None)))
     }
@@ -23,8 +25,9 @@ impl Connection {
     /// Admits a write: for the storages of this node and those behind it, as far as the sender names them.
     pub(super) fn admit_write(&self, op: &WriteBlock) -> Result<(), OpError> {
         self.admit(&op.header, |header| {
-            let types: Vec<StorageType> =
-                std::iter::once(op.storage_type).chain(op.target_storage_types.iter().copied()).collect();
+            let types: Vec<StorageType> = std::iter::once(op.storage_type)
+                .chain(op.target_storage_types.iter().copied())
+                .collect();
             // Only senders of 3.x name storages, and only to nodes that are not the last.
             let ids: Vec<String> = match op.target_storage_ids.is_empty() {
                 true => Vec::new(),
@@ -56,11 +59,7 @@ impl Connection {
         .map_err(|refusal| self.refuse(refusal, Some(None)))
     }
 
-    fn admit(
-        &self,
-        header: &BlockHeader,
-        check: impl FnOnce(&BlockHeader) -> HadoopResult<()>,
-    ) -> Result<(), Refusal> {
+    fn admit(&self, header: &BlockHeader, check: impl FnOnce(&BlockHeader) -> HadoopResult<()>) -> Result<(), Refusal> {
         let pool = &header.block.pool;
         if !self.shared.wait_for_pool(pool) {
             return Err(Refusal::Pool(ReplicaError::UnknownPool(pool.clone())));
