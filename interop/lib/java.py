@@ -76,3 +76,31 @@ class JavaShell:
         self.process.wait(timeout=30)
         self.process.stdout.close()
         self.process.stderr.close()
+
+
+class JavaDriver:
+    """A driver that answers each line of tab-separated words with one line; use as a context manager."""
+
+    def __init__(self, java, class_path, driver, scratch, settings=()):
+        self.process = subprocess.Popen([*command(java, class_path, driver, scratch), *settings], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=scratch, text=True)
+        line = self.process.stdout.readline().strip()
+        if line != "READY":
+            raise RuntimeError(f"the JVM of {driver} said {line!r}")
+
+    def __call__(self, *words):
+        self.process.stdin.write("\t".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().rstrip("\n")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()

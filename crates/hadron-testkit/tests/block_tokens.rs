@@ -278,13 +278,15 @@ async fn keys_roll_under_load_and_nothing_is_lost() {
         (keys.zip(before).is_some_and(|(now, before)| now >= before + 2)).then_some(())
     })
     .await;
+    // Another node is there to take its place: the client has the block copied to it.
+    cluster.add_datanode().await.expect("another node");
+    cluster.wait_ready(4).await.expect("four nodes");
     cluster.stop_datanode(1).await;
     wounded.write_all(&data[100_000..]).await.expect("write on");
     wounded.close().await.expect("close");
     assert_eq!(read(&fs, "/wounded").await.expect("read"), data);
 
     // DataNodes copy to each other with tokens of their own.
-    cluster.add_datanode().await.expect("another node");
     eventually("everything has three replicas again", || async {
         for name in ["/early", "/slow", "/wounded"] {
             let located = fs.block_locations(&path(name), 0, u64::MAX >> 1).await.ok()?;
