@@ -2,8 +2,8 @@
 //!
 //! What it does not do: block-map tunables are `hadron_blockmap::Settings`, the journal's are its own; both are made here.
 
-use crate::members::DatanodeSettings;
 use crate::TokenSettings;
+use crate::members::DatanodeSettings;
 use hadron_env::Configuration;
 use hadron_env::config::keys;
 use hadron_namespace::Limits;

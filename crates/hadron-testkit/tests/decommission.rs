@@ -48,9 +48,12 @@ async fn read(fs: &HadronFs, number: usize) {
 }
 
 async fn report(cluster: &Cluster) -> Vec<DatanodeInfoProto> {
-    let client = raw_client(cluster.namenode().rpc_addr(), &cluster.namenode().shared().settings.owner)
-        .await
-        .expect("connect");
+    let client = raw_client(
+        cluster.namenode().rpc_addr(),
+        &cluster.namenode().shared().settings.owner,
+    )
+    .await
+    .expect("connect");
     let request = GetDatanodeReportRequestProto {
         r#type: DatanodeReportTypeProto::All as i32,
     };
@@ -68,7 +71,9 @@ async fn state_of(cluster: &Cluster, uuid: &str) -> AdminState {
 async fn short(fs: &HadronFs, uuid: &str, files: usize) -> usize {
     let mut short = 0;
     for number in 0..files {
-        let located = fs.block_locations(&path(&format!("/files/{number}")), 0, u64::MAX >> 1).await;
+        let located = fs
+            .block_locations(&path(&format!("/files/{number}")), 0, u64::MAX >> 1)
+            .await;
         for block in located.expect("locations") {
             let elsewhere = block.locations.iter().filter(|place| place.datanode_uuid != uuid);
             short += usize::from(elsewhere.count() < 3);
@@ -126,9 +131,12 @@ async fn one_of_five_leaves_under_load() {
     let leaving = nodes.iter().max_by_key(|node| node.num_blocks()).expect("five nodes");
     let uuid = leaving.id.datanode_uuid.clone();
     std::fs::write(&exclude, format!("127.0.0.1:{}\n", leaving.id.xfer_port)).expect("write");
-    let operator = raw_client(cluster.namenode().rpc_addr(), &cluster.namenode().shared().settings.owner)
-        .await
-        .expect("connect");
+    let operator = raw_client(
+        cluster.namenode().rpc_addr(),
+        &cluster.namenode().shared().settings.owner,
+    )
+    .await
+    .expect("connect");
     let _: RefreshNodesResponseProto = operator
         .call("refreshNodes", &RefreshNodesRequestProto {})
         .await
@@ -141,7 +149,12 @@ async fn one_of_five_leaves_under_load() {
         let shared = Arc::clone(cluster.namenode().shared());
         let reports = shared.state.blocks.lock().datanodes(shared.state.now());
         let report = reports.iter().find(|report| report.info.id.uuid.as_str() == uuid);
-        most = most.max(report.and_then(|report| report.leaving).unwrap_or_default().under_replicated);
+        most = most.max(
+            report
+                .and_then(|report| report.leaving)
+                .unwrap_or_default()
+                .under_replicated,
+        );
         let (seen, cluster, uuid) = (most, &cluster, &uuid);
         async move { (state_of(cluster, uuid).await == AdminState::Decommissioned).then_some(seen) }
     })
@@ -154,7 +167,11 @@ async fn one_of_five_leaves_under_load() {
         done.expect("no read and no write fails");
     }
     let files = written.load(Ordering::Acquire);
-    assert_eq!(short(&fs, &uuid, files).await, 0, "every block is three times elsewhere");
+    assert_eq!(
+        short(&fs, &uuid, files).await,
+        0,
+        "every block is three times elsewhere"
+    );
 
     let number = (0..5)
         .find(|number| cluster.datanode(*number).uuid().as_str() == uuid)
