@@ -1,7 +1,7 @@
 """Judge: one of five DataNodes is decommissioned while stock readers and writers (hdfs-native) go on.
 
-Nothing they do may fail, the NameNode tells how far it is (JMX), the node ends Decommissioned, and when it is then
-killed every byte is still there; back on the list, it serves again.
+The orders are those of Hadoop's own `dfsadmin` (2.7.3). Nothing the clients do may fail, the NameNode tells how far it is
+(JMX), the node ends Decommissioned, and when it is then killed every byte is still there; back on the list, it serves again.
 """
 
 import json
@@ -14,7 +14,9 @@ import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from lib import fetch  # noqa: E402
 from lib.cluster import Daemons  # noqa: E402
+from lib.java import OPENS  # noqa: E402
 from lib.judge import Judge, pattern, run, wait_until  # noqa: E402
 
 import hdfs_native  # noqa: E402
@@ -67,6 +69,18 @@ def get_jmx(http, name):
         return json.load(answer)["beans"][0]
 
 
+class DfsAdmin:
+    """Stock `hdfs dfsadmin`."""
+
+    def __init__(self, judge, url):
+        java, class_path = judge.fetch(fetch.java_client, "2.7.3")
+        self.command = [java, *OPENS, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Dhadoop.home.dir={judge.scratch}",
+                        "-cp", class_path, "org.apache.hadoop.hdfs.tools.DFSAdmin", "-fs", url]
+
+    def __call__(self, *arguments):
+        return run([*self.command, *arguments])
+
+
 def content(number):
     return pattern(number, 40_000 + 1_000 * (number % 50))
 
@@ -85,8 +99,16 @@ def main():
         def refresh(text):
             with open(hosts, "w") as file:
                 file.write(text)
-            code, out, errors = run([judge.hadron, "dfsadmin", "-fs", cluster.url, "-refreshNodes"])
-            judge.check("refreshNodes", code == 0, (out + errors)[:500])
+            code, out, errors = admin("-refreshNodes")
+            judge.check("refreshNodes", code == 0 and "Refresh nodes successful" in out, (out + errors)[:500])
+
+        def status(address):
+            """What `dfsadmin -report` says of a node."""
+            _, out, _ = admin("-report")
+            part = next((part for part in out.split("\n\n") if f"Name: {address}" in part), "")
+            return next((line.split(": ")[1] for line in part.splitlines() if line.startswith("Decommission Status")), part)
+
+        admin = DfsAdmin(judge, cluster.url)
 
         load = Load(cluster.url)
         client = hdfs_native.Client(cluster.url)
@@ -116,6 +138,7 @@ def main():
         # Some more, with the node still there but out of service.
         after = load.files
         wait_until(lambda: load.files >= after + 3 or load.errors, 30, "more files")
+        judge.equal("dfsadmin -report", status(about["xferaddr"]), "Decommissioned")
         load.stop.set()
         for thread in load.threads:
             thread.join()

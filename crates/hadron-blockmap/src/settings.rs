@@ -11,6 +11,8 @@ pub struct Settings {
     pub heartbeat_recheck_ms: u64,
     /// `dfs.namenode.stale.datanode.interval`, milliseconds.
     pub stale_interval_ms: u64,
+    /// `dfs.namenode.stale.datanode.minimum.interval`: heartbeats a stale node must have missed at least.
+    pub stale_heartbeats: u64,
     /// `dfs.namenode.avoid.read.stale.datanode`.
     pub avoid_read_stale: bool,
     /// `dfs.namenode.avoid.write.stale.datanode`.
@@ -66,6 +68,7 @@ impl Default for Settings {
             heartbeat_interval_ms: 3_000,
             heartbeat_recheck_ms: 300_000,
             stale_interval_ms: 30_000,
+            stale_heartbeats: 3,
             avoid_read_stale: false,
             avoid_write_stale: false,
             write_stale_ratio: 0.5,
@@ -98,8 +101,9 @@ impl Settings {
     pub fn dead_after_ms(&self) -> u64 {
         2 * self.heartbeat_recheck_ms + 10 * self.heartbeat_interval_ms
     }
-    /// Silence after which a DataNode is stale: never below three heartbeats.
+    /// Silence after which a DataNode is stale: never below so many heartbeats.
     pub fn stale_after_ms(&self) -> u64 {
-        self.stale_interval_ms.max(3 * self.heartbeat_interval_ms)
+        let least = self.stale_heartbeats.saturating_mul(self.heartbeat_interval_ms);
+        self.stale_interval_ms.max(least)
     }
 }

@@ -98,7 +98,14 @@ async fn redundancy_round(shared: &Shared) {
     if state.examine_all.swap(false, Ordering::AcqRel) {
         examine_all(shared).await;
     }
-    let done = state.with_blocks(|source, blocks, now| blocks.redundancy_round(source, now, &mut state.rng()));
+    let mut done = state.with_blocks(|source, blocks, now| blocks.redundancy_round(source, now, &mut state.rng()));
+    while done.left > 0 {
+        tokio::task::yield_now().await;
+        let more =
+            state.with_blocks(|source, blocks, now| blocks.redundancy_slice(done.left, source, now, &mut state.rng()));
+        done.scheduled += more.scheduled;
+        done.left = more.left;
+    }
     if done.scheduled > 0 || done.timed_out > 0 {
         tracing::info!(
             scheduled = done.scheduled,

@@ -156,6 +156,7 @@ fn block_settings(conf: &Configuration) -> hadron_blockmap::Settings {
         heartbeat_interval_ms: millis(conf.get(keys::DFS_HEARTBEAT_INTERVAL)),
         heartbeat_recheck_ms: millis(conf.get(keys::DFS_NAMENODE_HEARTBEAT_RECHECK_INTERVAL)),
         stale_interval_ms: millis(conf.get(keys::DFS_NAMENODE_STALE_DATANODE_INTERVAL)),
+        stale_heartbeats: conf.get(keys::DFS_NAMENODE_STALE_DATANODE_MINIMUM_INTERVAL) as u64,
         avoid_read_stale: conf.get(keys::DFS_NAMENODE_AVOID_READ_STALE_DATANODE),
         avoid_write_stale: conf.get(keys::DFS_NAMENODE_AVOID_WRITE_STALE_DATANODE),
         write_stale_ratio: conf.get(keys::DFS_NAMENODE_WRITE_STALE_DATANODE_RATIO),

@@ -50,6 +50,8 @@ pub struct BlockMap {
     corrupt: HashMap<BlockId, Vec<CorruptReplica>>,
     /// Blocks whose surplus waits until their storages have reported.
     postponed: BTreeSet<BlockId>,
+    /// Where the next look at them begins.
+    postponed_from: BlockId,
     /// Storages of dead nodes, forgotten in slices.
     draining: VecDeque<StorageIndex>,
     leases: ReportLeases,
@@ -103,6 +105,7 @@ impl BlockMap {
             pending: PendingCopies::default(),
             corrupt: HashMap::new(),
             postponed: BTreeSet::new(),
+            postponed_from: BlockId(i64::MIN),
             draining: VecDeque::new(),
             leases: ReportLeases::new(settings.max_report_leases, settings.report_lease_ms),
             leaving: admin::LeavingNodes::default(),

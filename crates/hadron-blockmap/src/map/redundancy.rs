@@ -371,9 +371,22 @@ impl BlockMap {
         self.cluster.storage(storage).report.storage.kind
     }
 
-    /// Looks again at up to `budget` blocks whose surplus had to wait.
+    /// Looks again at up to `budget` blocks whose surplus had to wait, going round.
     pub(super) fn rescan_postponed(&mut self, source: &dyn BlockSource, budget: usize, now: TimeMs) {
-        let ids: Vec<BlockId> = self.postponed.iter().copied().take(budget).collect();
+        let from = self.postponed.range(self.postponed_from..).copied();
+        let mut ids: Vec<BlockId> = from.take(budget).collect();
+        // Those at the front must not keep the others waiting.
+        self.postponed_from = match ids.last() {
+            Some(last) if ids.len() == budget => BlockId(last.0.saturating_add(1)),
+            _ => BlockId(i64::MIN),
+        };
+        let rest = budget - ids.len();
+        ids.extend(
+            self.postponed
+                .iter()
+                .copied()
+                .take(rest.min(self.postponed.len() - ids.len())),
+        );
         for id in ids {
             self.postponed.remove(&id);
             self.reconsider(id, source, now);

@@ -9,8 +9,10 @@ use crate::replicas::ReplicaFlags;
 use crate::source::{BlockSource, BlockState, StoredBlock};
 use hadron_types::{BlockId, DatanodeUuid, TimeMs};
 
-/// Blocks looked at in one round at most, however many nodes there are: bounds the time the lock is held.
-const MAX_BLOCKS_PER_ROUND: usize = 2_000;
+/// Overdue copies given up and postponed blocks looked at again per round.
+const MAX_RECONSIDERED: usize = 2_000;
+/// Blocks to copy looked at under one hold of the lock.
+const SLICE: usize = 256;
 
 /// What a round did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -19,10 +21,13 @@ pub struct WorkDone {
     pub scheduled: usize,
     /// Copies given up.
     pub timed_out: usize,
+    /// Blocks this round should still look at: hand it to [`BlockMap::redundancy_slice`].
+    pub left: usize,
 }
 
 impl BlockMap {
-    /// One round: gives up overdue copies and orders new ones. Call every `dfs.namenode.redundancy.interval.seconds`.
+    /// Begins a round: gives up overdue copies and orders new ones. Call every
+    /// `dfs.namenode.redundancy.interval.seconds`, and then [`BlockMap::redundancy_slice`] until nothing is left.
     pub fn redundancy_round(
         &mut self,
         source: &dyn BlockSource,
@@ -35,18 +40,36 @@ impl BlockMap {
         self.allow_deletions(now, rng);
         let expired = self
             .pending
-            .expire(now, self.settings.pending_timeout_ms, MAX_BLOCKS_PER_ROUND);
+            .expire(now, self.settings.pending_timeout_ms, MAX_RECONSIDERED);
         self.timed_out += expired.len() as u64;
         for &id in &expired {
             self.reconsider(id, source, now);
         }
-        self.rescan_postponed(source, MAX_BLOCKS_PER_ROUND, now);
+        self.rescan_postponed(source, MAX_RECONSIDERED, now);
         let wanted = self.cluster.live_count() * self.settings.work_multiplier as usize;
-        let mut done = WorkDone {
-            scheduled: 0,
+        WorkDone {
             timed_out: expired.len(),
+            ..self.redundancy_slice(wanted, source, now, rng)
+        }
+    }
+
+    /// Goes on with a round: looks at some of the `left` blocks and orders copies.
+    pub fn redundancy_slice(
+        &mut self,
+        left: usize,
+        source: &dyn BlockSource,
+        now: TimeMs,
+        rng: &mut dyn FnMut() -> u64,
+    ) -> WorkDone {
+        if self.safe_mode.is_on() {
+            return WorkDone::default();
+        }
+        let chosen = self.needed.rotate(left.min(SLICE));
+        let mut done = WorkDone {
+            left: if chosen.len() < SLICE { 0 } else { left - chosen.len() },
+            ..WorkDone::default()
         };
-        for (id, level) in self.needed.rotate(wanted.min(MAX_BLOCKS_PER_ROUND)) {
+        for (id, level) in chosen {
             done.scheduled += usize::from(self.schedule(id, level, source, now, rng));
         }
         done

@@ -55,6 +55,8 @@ pub(super) fn register(core: &Arc<Core>, context: &CallContext, body: Bytes) -> 
     }
     let (core, members) = (Arc::clone(core), Arc::clone(members));
     Reply::spawned(async move {
+        let _place = members.lookup_place().await;
+        let members = Arc::clone(&members);
         let lookup = tokio::task::spawn_blocking(move || {
             let has_name = !needs_name || has_name(peer);
             (has_name, members.resolve(peer, &host))

@@ -105,6 +105,11 @@ impl HostTable {
         table
     }
 
+    /// All addresses the files name.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        self.by_ip.keys().copied().collect()
+    }
+
     /// How a DataNode stands: who listens at `ip:xfer_port` and calls itself `host_name`.
     pub(crate) fn standing(&self, ip: IpAddr, host_name: &str, xfer_port: u16) -> Standing {
         let by_ip = self.by_ip.get(&ip);

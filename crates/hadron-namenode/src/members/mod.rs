@@ -22,6 +22,7 @@ use hadron_blockmap::{
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The lists in force.
 #[derive(Debug)]
@@ -29,7 +30,12 @@ pub struct Members {
     settings: DatanodeSettings,
     hosts: ArcSwap<HostTable>,
     topology: Topology,
+    lookups: Arc<Semaphore>,
 }
+
+/// Questions to scripts and name services at a time; more wait, or for mere readers are not asked. A storm of
+/// registrations must not take all blocking threads.
+const MAX_LOOKUPS: usize = 8;
 
 impl Members {
     /// Everybody may join, until [`Members::read`] has read the files.
@@ -37,6 +43,7 @@ impl Members {
         Self {
             topology: Topology::new(&settings),
             hosts: ArcSwap::default(),
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             settings,
         }
     }
@@ -51,8 +58,10 @@ impl Members {
     /// Errors: a file cannot be read or makes no sense; the old lists stay in force.
     pub(crate) fn read(&self) -> io::Result<()> {
         let hosts = HostTable::read(&self.settings)?;
-        self.hosts.store(Arc::new(hosts));
         self.topology.reload();
+        // Asked for in few calls now, and not one by one when they register.
+        self.topology.prepare(&hosts.addresses());
+        self.hosts.store(Arc::new(hosts));
         Ok(())
     }
 
@@ -88,14 +97,19 @@ impl Members {
     /// Tells the block map how every known node stands and where. Blocks, for racks may have to be asked for.
     fn apply(&self, state: &State) {
         let nodes = state.blocks.lock().datanode_ids();
-        let racks: Vec<_> = nodes
-            .iter()
-            .map(|id| self.topology.resolve(id.ip, &id.host_name).ok())
-            .collect();
+        let hosts: Vec<IpAddr> = nodes.iter().map(|id| id.ip).collect();
+        // Where the script fails for all, nodes stay on the racks they are on.
+        let mapped = self.topology.prepare(&hosts);
+        let resolved = nodes.iter().map(|id| {
+            let rack = mapped
+                .then(|| self.topology.resolve(id.ip, &id.host_name).ok())
+                .flatten();
+            (rack, self.standing(id.ip, &id.host_name, id.xfer_port))
+        });
+        let resolved: Vec<_> = resolved.collect();
         state.with_blocks(|_, blocks, now| {
             blocks.clear_client_racks();
-            for (id, rack) in nodes.iter().zip(racks) {
-                let standing = self.standing(id.ip, &id.host_name, id.xfer_port);
+            for (id, (rack, standing)) in nodes.iter().zip(resolved) {
                 if !standing.included {
                     tracing::warn!(node = %id.xfer_addr(), "datanode is no longer in the include list");
                 }
@@ -120,6 +134,12 @@ impl Members {
         self.topology.resolve(ip, host_name)
     }
 
+    /// Waits for a place among the [`MAX_LOOKUPS`]; held while [`Members::resolve`] runs on a blocking thread.
+    pub(crate) async fn lookup_place(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.lookups).acquire_owned().await.ok()
+    }
+
     /// Sees to it that the block map knows the rack of a client's host: at once if it is known here, else in the
     /// background. Costs nothing where no mapping is configured.
     pub(crate) fn note_client(members: &Arc<Self>, state: &Arc<State>, ip: IpAddr) {
@@ -132,8 +152,13 @@ impl Members {
             }
             return;
         }
+        let Ok(place) = Arc::clone(&members.lookups).try_acquire_owned() else {
+            members.topology.forget_client(ip);
+            return;
+        };
         let (members, state) = (Arc::clone(members), Arc::clone(state));
         tokio::task::spawn_blocking(move || {
+            let _place = place;
             if let Ok(rack) = members.topology.resolve(ip, "") {
                 state.blocks.lock().set_client_rack(ip, rack);
             }

@@ -92,6 +92,11 @@ impl Topology {
         !noted.insert(ip)
     }
 
+    /// Lets a client be noted again: nobody had time for it.
+    pub(super) fn forget_client(&self, ip: IpAddr) {
+        self.noted.lock().remove(&ip);
+    }
+
     /// The rack, if no script has to be run for it.
     pub(super) fn known(&self, ip: IpAddr, name: &str) -> Option<Result<Arc<str>, Unresolved>> {
         match &self.mapping {
@@ -105,6 +110,38 @@ impl Topology {
             }
             Mapping::Script { .. } => self.cached.lock().get(&ip.to_string()).map(|rack| Ok(Arc::clone(rack))),
         }
+    }
+
+    /// Asks the script about all hosts not known yet, many at a time. Returns whether it answered; `true` without one.
+    pub(super) fn prepare(&self, hosts: &[IpAddr]) -> bool {
+        let Mapping::Script { path, max_arguments } = &self.mapping else {
+            return true;
+        };
+        let _one_at_a_time = self.running.lock();
+        let mut unknown: Vec<String> = hosts.iter().map(IpAddr::to_string).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown.retain(|host| !self.cached.lock().contains_key(host));
+        match ask_script(path, &unknown, *max_arguments) {
+            Ok(racks) => {
+                for (host, rack) in unknown.into_iter().zip(racks) {
+                    self.keep(host, &rack);
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!(script = %path.display(), hosts = unknown.len(), %error, "topology script gave no racks");
+                false
+            }
+        }
+    }
+
+    fn keep(&self, host: String, rack: &Arc<str>) {
+        let mut cached = self.cached.lock();
+        if cached.len() >= MAX_CACHED {
+            cached.clear();
+        }
+        cached.insert(host, Arc::clone(rack));
     }
 
     /// The rack; runs the script if need be, and so may block for [`SCRIPT_LIMIT`].
@@ -125,11 +162,7 @@ impl Topology {
         match ask_script(path, std::slice::from_ref(&host), *max_arguments) {
             Ok(racks) => {
                 let rack = racks.into_iter().next().unwrap_or_else(|| Arc::clone(&self.default));
-                let mut cached = self.cached.lock();
-                if cached.len() >= MAX_CACHED {
-                    cached.clear();
-                }
-                cached.insert(host, Arc::clone(&rack));
+                self.keep(host, &rack);
                 Ok(rack)
             }
             Err(error) => {
@@ -292,8 +325,13 @@ mod tests {
         let asked = || std::fs::read_to_string(folder.path().join("asked")).expect("asked");
         assert_eq!(asked(), "10.0.0.7\n");
         topology.reload();
-        topology.resolve(ip(7), "x").expect("resolved");
-        assert_eq!(asked(), "10.0.0.7\n10.0.0.7\n", "forgotten with the reload");
+        assert!(topology.prepare(&[ip(7), ip(8), ip(9), ip(7)]));
+        assert_eq!(
+            asked(),
+            "10.0.0.7\n10.0.0.7\n10.0.0.8\n10.0.0.9\n",
+            "forgotten with the reload"
+        );
+        assert_eq!(topology.known(ip(9), "x"), Some(Ok(Arc::from("/rack-9"))));
     }
 
     #[test]

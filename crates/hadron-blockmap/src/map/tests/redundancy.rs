@@ -223,3 +223,51 @@ fn a_block_with_three_replicas_takes_70_bytes() {
     }
     assert!(worst <= 700, "{worst} tenths of a byte");
 }
+
+#[test]
+fn a_large_round_goes_in_slices() {
+    let mut f = Fixture::new(Settings {
+        work_multiplier: 1_000,
+        max_streams: 10_000,
+        max_streams_hard: 10_000,
+        ..Settings::default()
+    });
+    for node in 1..=3 {
+        f.join(node, "/default-rack");
+    }
+    for id in 1..=600 {
+        f.complete_block(id, 2, &[1]);
+    }
+    let mut done = f.round();
+    let mut slices = 1;
+    let mut scheduled = done.scheduled;
+    while done.left > 0 {
+        let seed = &mut f.seed;
+        done = f
+            .map
+            .redundancy_slice(done.left, &f.files, f.now, &mut || next_random(seed));
+        scheduled += done.scheduled;
+        slices += 1;
+    }
+    assert_eq!((scheduled, slices), (600, 3));
+}
+
+#[test]
+fn all_postponed_blocks_get_their_turn() {
+    let mut f = Fixture::with_nodes(2);
+    f.register(3, "/default-rack");
+    f.beat(3);
+    for id in 1..=5 {
+        f.complete_block(id, 2, &[1, 2, 3]);
+    }
+    // None can be settled while node 3 has not reported.
+    for _ in 0..3 {
+        f.map.rescan_postponed(&f.files, 2, f.now);
+        assert_eq!(f.map.block_stats().postponed, 5);
+    }
+    f.full_report(3, &(1..=5).map(finalized).collect::<Vec<_>>());
+    for _ in 0..3 {
+        f.map.rescan_postponed(&f.files, 2, f.now);
+    }
+    assert_eq!(f.map.block_stats().postponed, 0, "three looks of two reach all five");
+}
