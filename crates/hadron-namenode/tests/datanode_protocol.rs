@@ -406,6 +406,16 @@ async fn a_node_taken_off_the_list_is_told_to_stop() {
         "org.apache.hadoop.hdfs.server.protocol.DisallowedDatanodeException"
     );
     assert_eq!(cluster.node.shared().state.blocks.lock().live_datanodes(), 0);
+    let request = GetDatanodeReportRequestProto {
+        r#type: DatanodeReportTypeProto::Dead as i32,
+    };
+    let dead: GetDatanodeReportResponseProto = client.call("getDatanodeReport", request).await.expect("report");
+    let hosts: Vec<&str> = dead.di.iter().map(|info| info.id.host_name.as_str()).collect();
+    assert_eq!(
+        hosts,
+        ["dn2"],
+        "not the one that left the list, but the one nobody heard of"
+    );
 }
 
 #[tokio::test]

@@ -273,8 +273,8 @@ pub(super) fn msync(call: &Call, body: Bytes) -> Reply {
 impl Call {
     fn datanodes(&self, wanted: DatanodeReportTypeProto) -> Vec<DatanodeReport> {
         let state = &self.shared.state;
-        let mut reports = state.blocks.lock().datanodes(state.now());
-        reports.extend(self.shared.members.never_seen(&reports));
+        let known = state.blocks.lock().datanodes(state.now());
+        let mut reports = self.shared.members.complete(known);
         reports.retain(|report| {
             let info = &report.info;
             match wanted {

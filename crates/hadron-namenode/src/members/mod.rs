@@ -70,15 +70,17 @@ impl Members {
         self.hosts.load().standing(ip, host_name, xfer_port)
     }
 
-    /// The included hosts that no DataNode ever registered from, as dead nodes of a report.
-    pub(crate) fn never_seen(&self, known: &[DatanodeReport]) -> Vec<DatanodeReport> {
-        let known = known.iter().map(|report| &*report.info.id);
-        self.hosts
-            .load()
-            .unmatched(known)
-            .into_iter()
-            .map(dead_report)
-            .collect()
+    /// Makes of the nodes the block map knows the nodes of a report: without those that are not included any more, and
+    /// with the included hosts that no DataNode ever registered from, as dead ones.
+    pub(crate) fn complete(&self, mut known: Vec<DatanodeReport>) -> Vec<DatanodeReport> {
+        let hosts = self.hosts.load();
+        let unmatched = hosts.unmatched(known.iter().map(|report| &*report.info.id));
+        known.retain(|report| {
+            let id = &report.info.id;
+            hosts.standing(id.ip, &id.host_name, id.xfer_port).included
+        });
+        known.extend(unmatched.into_iter().map(dead_report));
+        known
     }
 
     /// Reads the files anew and holds every known DataNode against them: `refreshNodes`.

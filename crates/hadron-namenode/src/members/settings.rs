@@ -61,6 +61,10 @@ impl Default for DatanodeSettings {
 impl DatanodeSettings {
     /// Reads the configuration.
     pub fn from_configuration(conf: &Configuration) -> Self {
+        let policy = conf.get(keys::DFS_BLOCK_REPLICATOR_CLASSNAME);
+        if simple_name(&policy) != "BlockPlacementPolicyDefault" {
+            tracing::warn!(%policy, "dfs.block.replicator.classname is not known here; the default policy places replicas");
+        }
         Self {
             min_version: conf.get(keys::DFS_NAMENODE_MIN_SUPPORTED_DATANODE_VERSION),
             check_host_name: conf.get(keys::DFS_NAMENODE_DATANODE_REGISTRATION_IP_HOSTNAME_CHECK),
