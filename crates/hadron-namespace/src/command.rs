@@ -32,8 +32,8 @@ pub struct Command {
     /// What to do. `None` after decoding a command of a newer version; it applies as an error.
     #[prost(
         oneof = "Op",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 40, 42, 43, \
-                44, 46, 47, 48, 49, 50, 51, 52"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 40, 41, 42, \
+                43, 44, 46, 47, 48, 49, 50, 51, 52"
     )]
     pub op: Option<Op>,
 }
@@ -541,6 +541,21 @@ ops! {
         /// Absolute paths of the files that vanish, in the order of their blocks.
         #[prost(string, repeated, tag = "2")]
         sources: Vec<String>,
+    }
+    /// Cuts a file's end off.
+    "41" Truncate {
+        /// Absolute path.
+        #[prost(string, tag = "1")]
+        path: String,
+        /// Bytes to leave; negative ones are refused.
+        #[prost(sint64, tag = "2")]
+        new_len: i64,
+        /// Lease holder while the last block is being cut.
+        #[prost(string, tag = "3")]
+        holder: String,
+        /// Address of the client.
+        #[prost(string, tag = "4")]
+        client_machine: String,
     }
     /// Changes what a directory may take.
     "42" SetQuota {

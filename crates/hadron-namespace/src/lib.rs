@@ -11,6 +11,7 @@
 
 mod acl;
 mod arena;
+mod block_recovery;
 pub mod command;
 mod cow;
 mod digest;
@@ -34,6 +35,7 @@ mod strings;
 mod xattr;
 
 pub use acl::{AclEntry, AclScope, AclStatus, AclType, MAX_ACL_ENTRIES};
+pub use block_recovery::BlockRecovery;
 pub use command::{Caller, Command, Limits, Op, RULES_VERSION};
 pub use digest::{OutcomeDigest, write_outcome_bytes};
 pub use inode::BlockState;

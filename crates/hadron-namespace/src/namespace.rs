@@ -7,6 +7,7 @@
 
 use crate::acl::table::AclTable;
 use crate::arena::Arena;
+use crate::block_recovery::BlockRecovery;
 use crate::command::Caller;
 use crate::cow::CowMap;
 use crate::id_index::IdIndex;
@@ -63,8 +64,8 @@ pub struct Namespace {
     pub(crate) open_files: CowMap<InodeId, OpenRecord>,
     /// Open files of each holder.
     pub(crate) holders: CowMap<Arc<str>, u32>,
-    /// Stamp of the running recovery of blocks that are under recovery.
-    pub(crate) recoveries: CowMap<BlockId, GenerationStamp>,
+    /// The running recovery of blocks that are under recovery.
+    pub(crate) recoveries: CowMap<BlockId, BlockRecovery>,
     /// Limits and counters of directories that have a quota.
     pub(crate) quotas: CowMap<InodeHandle, Quota>,
     /// Roots of detached trees; the last one is freed first.

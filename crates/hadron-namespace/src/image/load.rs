@@ -11,6 +11,7 @@ use super::records::{
 use super::slice::{DecodedSlice, Records};
 use crate::acl::KeptEntry;
 use crate::arena::Handle;
+use crate::block_recovery::BlockRecovery;
 use crate::inode::{BlockState, Content, Directory, DirectoryHandle, Inode, InodeHandle};
 use crate::namespace::{Identity, Namespace};
 use crate::outcome::Appended;
@@ -200,8 +201,11 @@ fn add_file(namespace: &mut Namespace, handle: InodeHandle, file: FileRecord) ->
         }
         namespace.push_block(handle, block, state);
         if record.recovery_id != 0 {
-            let stamp = GenerationStamp(record.recovery_id);
-            namespace.recoveries.insert(block.id, stamp);
+            let recovery = BlockRecovery {
+                id: GenerationStamp(record.recovery_id),
+                truncate_to: record.truncate_to,
+            };
+            namespace.recoveries.insert(block.id, recovery);
         }
     }
     if let Some(open) = file.open {

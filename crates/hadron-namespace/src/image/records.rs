@@ -108,6 +108,9 @@ pub(super) struct BlockRecord {
     /// Stamp of the running recovery; 0 = none.
     #[prost(uint64, tag = "5")]
     pub(super) recovery_id: u64,
+    /// Bytes that a truncation under way leaves of the block; absent: none is.
+    #[prost(uint64, optional, tag = "6")]
+    pub(super) truncate_to: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -164,12 +164,14 @@ fn inode_record(namespace: &Namespace, handle: InodeHandle) -> InodeRecord {
             .blocks_of(handle)
             .map(|block| {
                 let record = namespace.block(block);
+                let recovery = namespace.recoveries.get(&record.id());
                 BlockRecord {
                     id: record.id().0,
                     generation_stamp: record.stamp().0,
                     len: record.len(),
                     state: record.state as u32 + 1,
-                    recovery_id: namespace.recoveries.get(&record.id()).map_or(0, |stamp| stamp.0),
+                    recovery_id: recovery.map_or(0, |recovery| recovery.id.0),
+                    truncate_to: recovery.and_then(|recovery| recovery.truncate_to),
                 }
             })
             .collect(),

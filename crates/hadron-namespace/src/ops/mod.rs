@@ -18,6 +18,7 @@ mod quota;
 mod recovery;
 mod rename;
 mod storage_policy;
+mod truncate;
 mod xattr;
 
 pub use delete::{DELETE_INLINE_BUDGET, RECLAIM_BUDGET};
@@ -94,6 +95,7 @@ macro_rules! dispatch {
             Op::RemoveDefaultAcl($bound) => $body,
             Op::SetXAttr($bound) => $body,
             Op::RemoveXAttr($bound) => $body,
+            Op::Truncate($bound) => $body,
         }
     };
 }

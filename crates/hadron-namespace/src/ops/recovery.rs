@@ -1,6 +1,7 @@
 //! The ends of a lease that its holder did not bring about: ReleaseLease, ReassignLease, CommitBlockSynchronization.
 
 use super::{Context, Operation};
+use crate::block_recovery::BlockRecovery;
 use crate::command::{CommitBlockSynchronization, ReassignLease, ReleaseLease};
 use crate::errors;
 use crate::inode::{BlockHandle, BlockState, InodeHandle};
@@ -118,9 +119,14 @@ impl ReleaseLease {
     ) -> LeaseProgress {
         let recovery_id = namespace.take_stamp();
         namespace.reassign(file, self.new_holder.as_deref(), effects);
-        namespace.set_block_state(last, BlockState::UnderRecovery);
         let block = namespace.block(last).block();
-        namespace.recoveries.insert(block.id, recovery_id);
+        // What was begun as a truncation stays one, however often it is tried.
+        let before = namespace.recoveries.get(&block.id);
+        let recovery = BlockRecovery {
+            id: recovery_id,
+            truncate_to: before.and_then(|recovery| recovery.truncate_to),
+        };
+        namespace.start_block_recovery(last, recovery);
         effects.push(Effect::BlockRecoveryStarted {
             block,
             recovery_id,
@@ -199,8 +205,7 @@ impl Operation for CommitBlockSynchronization {
         let current = namespace
             .recoveries
             .get(&namespace.block(last).id())
-            .copied()
-            .unwrap_or_default();
+            .map_or(GenerationStamp::default(), |recovery| recovery.id);
         if current.0 != self.new_generation_stamp || last != handle {
             return Err(HadoopError::io(format!(
                 "The recovery id {} does not match current recovery id {current} for block {}",

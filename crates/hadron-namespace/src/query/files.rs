@@ -1,5 +1,6 @@
 //! Queries about one path: status, blocks, access, openness.
 
+use crate::block_recovery::BlockRecovery;
 use crate::command::Caller;
 use crate::errors;
 use crate::inode::{BlockState, InodeHandle};
@@ -184,6 +185,11 @@ impl Namespace {
     /// What a block is and whose; `None` if no file has it.
     pub fn stored_block(&self, id: BlockId) -> Option<StoredBlock> {
         Some(self.describe_block(self.find_block(id)?))
+    }
+
+    /// The running recovery of a block; `None` unless it is under recovery.
+    pub fn block_recovery(&self, id: BlockId) -> Option<BlockRecovery> {
+        self.recoveries.get(&id).copied()
     }
 
     pub(crate) fn describe_block(&self, handle: crate::inode::BlockHandle) -> StoredBlock {

@@ -19,6 +19,7 @@ enum Step {
     AddBlock(String, u64, bool),
     Complete(String, u64, bool),
     Append(String, bool),
+    Truncate(String, i64),
     Abandon(String),
     Release(String, bool),
     Report(String, u64),
@@ -59,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (path(), 0u64..100, any::<bool>()).prop_map(|(path, len, known)| Step::AddBlock(path, len, known)),
         6 => (path(), 0u64..100, any::<bool>()).prop_map(|(path, len, known)| Step::Complete(path, len, known)),
         2 => (path(), any::<bool>()).prop_map(|(path, new_block)| Step::Append(path, new_block)),
+        3 => (path(), -1i64..200).prop_map(|(path, len)| Step::Truncate(path, len)),
         1 => path().prop_map(Step::Abandon),
         2 => (path(), any::<bool>()).prop_map(|(path, replicas)| Step::Release(path, replicas)),
         2 => (path(), 0u64..100).prop_map(|(path, len)| Step::Report(path, len)),
@@ -106,6 +108,7 @@ impl Step {
             Self::AddBlock(path, ..)
             | Self::Complete(path, ..)
             | Self::Append(path, _)
+            | Self::Truncate(path, _)
             | Self::Abandon(path)
             | Self::Release(path, _)
             | Self::Report(path, _)
@@ -294,6 +297,7 @@ impl Run {
             Step::AddBlock(path, ..)
             | Step::Complete(path, ..)
             | Step::Append(path, _)
+            | Step::Truncate(path, _)
             | Step::Abandon(path)
             | Step::Release(path, _)
             | Step::Report(path, _)
@@ -346,6 +350,13 @@ impl Run {
                 last_block_replicated: true,
             }
             .into(),
+            Step::Truncate(_, new_len) => Truncate {
+                path,
+                new_len: *new_len,
+                holder,
+                client_machine: "m".to_owned(),
+            }
+            .into(),
             Step::Abandon(_) => AbandonBlock {
                 path,
                 file_id,
@@ -364,7 +375,7 @@ impl Run {
                 block: with_len(0).unwrap_or(nothing),
                 new_generation_stamp: last
                     .and_then(|block| self.world.ns.recoveries.get(&block.id))
-                    .map_or(0, |stamp| stamp.0),
+                    .map_or(0, |recovery| recovery.id.0),
                 new_len: *len,
                 close_file: len % 3 != 0,
                 delete_block: len % 7 == 0,

@@ -10,6 +10,7 @@ mod recovery;
 mod scale;
 mod state;
 mod storage_policies;
+mod truncate;
 
 use crate::command::*;
 use crate::{Applied, Caller, Command, Identity, Namespace, Op, OutcomeValue, RULES_VERSION};
