@@ -3,6 +3,7 @@
 //! Runs under the namespace's write lock, right after the command that caused the effects, so that every block is
 //! seen as that command left it.
 
+use crate::block_recovery::{BlockRecoveries, Candidate};
 use crate::state::{NamespaceBlocks, stored_block};
 use hadron_blockmap::BlockMap;
 use hadron_namespace::{BlockState, Effect, LeaseManager, Namespace};
@@ -43,6 +44,32 @@ pub(crate) fn follow(
     }
 }
 
+/// Carries `effects` over to the block recoveries; after [`follow`], which knows the pipelines.
+pub(crate) fn follow_recoveries(blocks: &BlockMap, recoveries: &mut BlockRecoveries, effects: &[Effect], now: TimeMs) {
+    for effect in effects {
+        match effect {
+            Effect::BlockRecoveryStarted { block, file, .. } => {
+                let replicas = blocks.expected(block.id, now);
+                let candidates = replicas.iter().map(|replica| Candidate {
+                    node: replica.node.id.uuid.clone(),
+                    last_heard: replica.node.stats.last_update,
+                });
+                let candidates: Vec<_> = candidates.collect();
+                let primary = recoveries.start(block.id, *file, &candidates, now);
+                match primary {
+                    Some(node) => tracing::info!(%block, %node, "primary of block recovery chosen"),
+                    None => tracing::warn!(%block, "no live datanode holds the block to be recovered: trying later"),
+                }
+            }
+            Effect::BlockChanged { block, state, .. } if *state != BlockState::UnderRecovery => {
+                recoveries.end(block.id)
+            }
+            Effect::BlocksRemoved(removed) => removed.iter().for_each(|block| recoveries.end(block.id)),
+            _ => {}
+        }
+    }
+}
+
 fn follow_block(ns: &Namespace, blocks: &mut BlockMap, block: Block, state: BlockState, now: TimeMs) {
     let Some(stored) = ns.stored_block(block.id).map(stored_block) else {
         return;
@@ -50,7 +77,9 @@ fn follow_block(ns: &Namespace, blocks: &mut BlockMap, block: Block, state: Bloc
     match state {
         BlockState::Committed => blocks.block_committed(&stored, &NamespaceBlocks(ns), now),
         BlockState::Complete => blocks.block_completed(&stored, &NamespaceBlocks(ns), now),
-        BlockState::UnderConstruction if blocks.expected(block.id, now).is_empty() => blocks.block_reopened(block.id),
+        BlockState::UnderConstruction | BlockState::UnderRecovery if blocks.expected(block.id, now).is_empty() => {
+            blocks.block_reopened(block.id)
+        }
         BlockState::UnderConstruction | BlockState::UnderRecovery => {}
     }
 }

@@ -7,6 +7,7 @@
 
 mod access_times;
 pub mod audit;
+pub mod block_recovery;
 mod block_tokens;
 mod callers;
 mod client_protocol;
@@ -16,11 +17,11 @@ mod datanode_protocol;
 mod effects;
 pub mod groups;
 mod ha_service;
+mod lease_release;
 mod machine;
 mod members;
 mod monitors;
 mod pages;
-mod protocol_info;
 pub mod settings;
 mod shared;
 mod start;

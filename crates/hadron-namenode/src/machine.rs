@@ -39,19 +39,24 @@ impl StateMachine for State {
         let mut ns = self.ns.write();
         let mut blocks = is_live.then(|| self.blocks.lock());
         let mut leases = is_live.then(|| self.leases.lock());
+        let mut recoveries = is_live.then(|| self.recoveries.lock());
         let mut needs_reclaim = false;
         let now = self.now();
         for entry in entries.drain(..) {
             let applied = ns.apply(&entry.command, entry.rules_version);
             self.last_command_time
                 .fetch_max(entry.command.time_ms, Ordering::AcqRel);
-            if let (Some(blocks), Some(leases)) = (blocks.as_deref_mut(), leases.as_deref_mut()) {
+            if let (Some(blocks), Some(leases), Some(recoveries)) =
+                (blocks.as_deref_mut(), leases.as_deref_mut(), recoveries.as_deref_mut())
+            {
                 effects::follow(&ns, blocks, leases, &applied.effects, now);
+                effects::follow_recoveries(blocks, recoveries, &applied.effects, now);
                 needs_reclaim |= applied.effects.contains(&hadron_namespace::Effect::ReclaimNeeded);
             }
             outcomes.push(applied.outcome);
         }
         let events = blocks.as_deref_mut().map(hadron_blockmap::BlockMap::take_events);
+        drop(recoveries);
         drop(leases);
         drop(blocks);
         drop(ns);

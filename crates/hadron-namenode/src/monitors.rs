@@ -55,6 +55,9 @@ pub(crate) async fn leases(shared: Arc<Shared>) {
                 tracing::warn!(inode = file.0, %error, "take over expired lease");
             }
         }
+        shared
+            .retry_recoveries(shared.state.now(), EXPIRED_LEASES_PER_SLICE)
+            .await;
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Settings {
     pub lease_recheck: Duration,
     /// `dfs.namenode.enable.retrycache`.
     pub retry_cache: bool,
+    /// `dfs.support.append`.
+    pub appends_enabled: bool,
     /// `hadoop.caller.context.enabled`.
     pub caller_context: bool,
     /// `dfs.namenode.acls.enabled`.
@@ -96,6 +98,7 @@ impl Settings {
             lease_hard_limit: conf.get(keys::DFS_NAMENODE_LEASE_HARD_LIMIT),
             lease_recheck: conf.get(keys::DFS_NAMENODE_LEASE_RECHECK_INTERVAL),
             retry_cache: conf.get(keys::DFS_NAMENODE_ENABLE_RETRYCACHE),
+            appends_enabled: conf.get(keys::DFS_SUPPORT_APPEND),
             caller_context: conf.get(keys::HADOOP_CALLER_CONTEXT_ENABLED),
             acls_enabled: conf.get(keys::DFS_NAMENODE_ACLS_ENABLED),
             xattrs_enabled: conf.get(keys::DFS_NAMENODE_XATTRS_ENABLED),

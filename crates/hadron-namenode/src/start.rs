@@ -6,7 +6,6 @@
 use crate::callers::Callers;
 use crate::client_protocol::ClientProtocol;
 use crate::groups::Groups;
-use crate::protocol_info::ProtocolInfo;
 use crate::user_mappings::UserMappings;
 use crate::{
     DatanodeMonitors, DatanodeProtocol, HaService, LifelineProtocol, NameNodePages, Settings, Shared, State,
@@ -17,7 +16,7 @@ use hadron_env::Configuration;
 use hadron_env::config::{HostPort, keys};
 use hadron_journal::{CommandLog, LocalLog, OpenError};
 use hadron_namespace::{Identity, Namespace};
-use hadron_net::{AdminHttp, GroupLookup, ProxyUsers, RpcProtocol, RpcServer, RpcServerOptions};
+use hadron_net::{AdminHttp, GroupLookup, ProtocolInfo, ProxyUsers, RpcProtocol, RpcServer, RpcServerOptions};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;

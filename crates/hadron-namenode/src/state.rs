@@ -3,6 +3,8 @@
 //! Invariants: the namespace lock is taken before the block map's and never while it is held; no I/O, no await and no
 //! process is waited for under either; whoever changes the block map publishes its events after both are released.
 
+use crate::block_recovery::BlockRecoveries;
+use crate::lease_release::recovering_block;
 use crate::waiters::BlockWaiters;
 use hadron_blockmap::{BlockEvent, BlockMap, BlockSource, BlockState, StoredBlock};
 use hadron_env::{Clock, Random};
@@ -22,6 +24,8 @@ pub struct State {
     pub blocks: Mutex<BlockMap>,
     /// When leases end. Taken after [`State::blocks`].
     pub leases: Mutex<LeaseManager>,
+    /// Block recoveries under way. Taken last.
+    pub recoveries: Mutex<BlockRecoveries>,
     /// Calls that wait for replicas.
     pub waiters: BlockWaiters,
     /// The clock; [`State::now`] is what to ask.
@@ -43,7 +47,9 @@ pub struct State {
 impl State {
     /// Takes an empty or loaded namespace and a fresh block map.
     pub fn new(namespace: Namespace, blocks: BlockMap, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        let recoveries = BlockRecoveries::new(blocks.settings().heartbeat_interval_ms);
         Self {
+            recoveries: Mutex::new(recoveries),
             ns: RwLock::new(namespace),
             blocks: Mutex::new(blocks),
             leases: Mutex::new(LeaseManager::new()),
@@ -83,6 +89,9 @@ impl State {
         let mut leases = self.leases.lock();
         for open in ns.open_files() {
             leases.grant(open.file, &open.holder, self.now());
+            if let Some(block) = recovering_block(&ns, open.file) {
+                self.recoveries.lock().expect(block, open.file, self.now());
+            }
         }
         drop(leases);
         self.is_live.store(true, Ordering::Release);

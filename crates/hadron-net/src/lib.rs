@@ -12,6 +12,7 @@ mod context;
 mod identity;
 mod metrics;
 mod protocol;
+mod protocol_info;
 pub mod server;
 
 pub use admin_http::{AdminHttp, AdminPages, bean_matches};
@@ -20,4 +21,5 @@ pub use context::{CallContext, CallerContext};
 pub use identity::{GroupLookup, ProxyRule, ProxyUsers, UserIdentity, short_name};
 pub use metrics::{MethodMetrics, ProtocolMetrics, RpcMetrics};
 pub use protocol::{Reply, ReplyFuture, RpcProtocol};
+pub use protocol_info::ProtocolInfo;
 pub use server::{NONCE_LEN, RpcServer, RpcServerOptions, TokenAuthority};

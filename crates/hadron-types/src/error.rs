@@ -176,6 +176,8 @@ error_kinds! {
     ReplicaAlreadyExists = "org.apache.hadoop.hdfs.server.datanode.ReplicaAlreadyExistsException",
     /// No volume of a DataNode has room.
     DiskOutOfSpace = "org.apache.hadoop.util.DiskChecker$DiskOutOfSpaceException",
+    /// The disk balancer refuses.
+    DiskBalancer = "org.apache.hadoop.hdfs.server.datanode.DiskBalancerException",
     /// inotify gap.
     MissingEvents = "org.apache.hadoop.hdfs.inotify.MissingEventsException",
     /// A change of the HA state was refused.

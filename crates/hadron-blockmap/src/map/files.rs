@@ -106,16 +106,9 @@ impl BlockMap {
         source: &dyn BlockSource,
         now: TimeMs,
     ) {
-        let alive = nodes.iter().filter_map(|(uuid, storage)| {
-            let node = self.cluster.find_alive(uuid)?;
-            self.storage_or_first(node, storage.as_ref())
-        });
-        let storages: Vec<StorageIndex> = alive.collect();
+        let storages = self.take_recovered(block, nodes, source, now);
         let known = self.replicas.replicas_of(block.id).map(|replica| replica.storage());
         let outdated: Vec<StorageIndex> = known.filter(|storage| !storages.contains(storage)).collect();
-        for storage in storages {
-            self.process_recovered(storage, block, source, now);
-        }
         if let Some(stored) = source.stored(block.id) {
             for storage in outdated {
                 let reason = CorruptReason::GenerationStampMismatch;
@@ -126,6 +119,39 @@ impl BlockMap {
                 self.mark_corrupt(storage, reason, &replica, &stored, source, now);
             }
         }
+    }
+
+    /// Takes in the replicas that a block recovery left, also while the recovery is not recorded yet. Other replicas are
+    /// left alone: see [`BlockMap::block_recovered`].
+    pub fn replicas_recovered(
+        &mut self,
+        block: &Block,
+        nodes: &[(DatanodeUuid, Option<StorageId>)],
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) {
+        let storages = self.take_recovered(block, nodes, source, now);
+        // The others are not waited for: what they have is not the block any more.
+        self.open.entry(block.id).or_default().expected = storages;
+    }
+
+    /// Gives the storages of the replicas it took in.
+    fn take_recovered(
+        &mut self,
+        block: &Block,
+        nodes: &[(DatanodeUuid, Option<StorageId>)],
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) -> Vec<StorageIndex> {
+        let alive = nodes.iter().filter_map(|(uuid, storage)| {
+            let node = self.cluster.find_alive(uuid)?;
+            self.storage_or_first(node, storage.as_ref())
+        });
+        let storages: Vec<StorageIndex> = alive.collect();
+        for &storage in &storages {
+            self.process_recovered(storage, block, source, now);
+        }
+        storages
     }
 
     /// Blocks no file holds any more: all their replicas are to be deleted. The caller bounds the slice.
@@ -164,16 +190,19 @@ impl BlockMap {
         self.open.remove(&id);
     }
 
-    /// Replicas reported finished with another stamp or length than the final one are bad.
+    /// Replicas reported finished with another stamp or length than the final one are bad, and so are those left over
+    /// from before a restart of their node: no pipeline goes on with them, and they are in the way of a copy.
     fn mark_outdated(&mut self, stored: &StoredBlock, source: &dyn BlockSource, now: TimeMs) {
         let id = stored.block.id;
         let Some(open) = self.open.get(&id) else {
             return;
         };
         let outdated = |(_, replica): &&(StorageIndex, ReportedReplica)| {
-            replica.state == ReplicaState::Finalized
-                && (replica.block.generation_stamp, replica.block.len)
-                    != (stored.block.generation_stamp, stored.block.len)
+            let left_over =
+                replica.state == ReplicaState::Rwr && replica.block.generation_stamp < stored.block.generation_stamp;
+            let other_end = (replica.block.generation_stamp, replica.block.len)
+                != (stored.block.generation_stamp, stored.block.len);
+            left_over || replica.state == ReplicaState::Finalized && other_end
         };
         let outdated: Vec<_> = open.reported.iter().filter(outdated).copied().collect();
         for (storage, replica) in outdated {

@@ -448,6 +448,8 @@ keys! {
         "Start write-back while writing.";
     DFS_DATANODE_SYNCONCLOSE: Bool "" "dfs.datanode.synconclose" = Some("false"),
         "Fsync a replica when it is finalized.";
+    DFS_BLOCK_LOCAL_PATH_ACCESS_USER: List "" "dfs.block.local-path-access.user" = Some(""),
+        "Users who may ask where block files are.";
     DFS_DATANODE_XCEIVER_STOP_TIMEOUT: Time "ms" "dfs.datanode.xceiver.stop.timeout.millis" = Some("60000"),
         "How long recovery waits for a writer.";
     DFS_DATANODE_RESTART_REPLICA_EXPIRATION: Time "s" "dfs.datanode.restart.replica.expiration" = Some("50"),
@@ -584,6 +586,8 @@ keys! {
         "Most connections; 0: Hadron's own limit.";
     HADRON_IPC_SERVER_REACTORS: Count "" "hadron.ipc.server.reactors" = Some("0"),
         "Threads of an RPC server that own connections; 0: one a core. At most 64.";
+    DFS_SUPPORT_APPEND: Bool "" "dfs.support.append" = Some("true"),
+        "Whether files can be appended to.";
     DFS_NAMENODE_ENABLE_RETRYCACHE: Bool "" "dfs.namenode.enable.retrycache" = Some("true"),
         "Answer repeated calls from memory.";
     DFS_NAMENODE_RETRYCACHE_EXPIRYTIME: Time "ms" "dfs.namenode.retrycache.expirytime.millis" = Some("600000"),

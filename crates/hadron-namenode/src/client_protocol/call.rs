@@ -230,7 +230,7 @@ impl Call {
     fn permission_text(&self, audit: &Audit) -> Option<String> {
         let shows = matches!(
             audit.command,
-            "create" | "mkdirs" | "rename" | "setPermission" | "setOwner" | "setTimes" | "append"
+            "create" | "truncate" | "mkdirs" | "rename" | "setPermission" | "setOwner" | "setTimes" | "append"
         );
         let path = audit.dst.as_deref().or(audit.src.as_deref()).filter(|_| shows)?;
         let ns = self.shared.state.ns.read();

@@ -3,14 +3,15 @@
 use super::Call;
 use super::call::{Audit, decode};
 use crate::convert;
+use crate::lease_release::Released;
 use bytes::Bytes;
 use hadron_namespace::command::{Append, Create, create_flag};
-use hadron_namespace::{Appended, Command, LEASE_SOFT_LIMIT_MS, LeaseProgress, OutcomeValue};
+use hadron_namespace::{Appended, Command, LEASE_SOFT_LIMIT_MS, OutcomeValue};
 use hadron_net::Reply;
 use hadron_proto::hdfs::{
     AppendRequestProto, AppendResponseProto, CreateRequestProto, CreateResponseProto, LocatedBlockProto,
 };
-use hadron_types::{ErrorKind, HadoopError, HadoopResult, InodeId};
+use hadron_types::{ErrorKind, HadoopError, HadoopResult};
 use hadron_wire::token::AccessMode;
 
 /// create.
@@ -25,7 +26,7 @@ pub(super) fn create(call: &Call, body: Bytes) -> Reply {
     }
     let audit = Audit::of("create", &request.src);
     let what = format!("Cannot create file{}", request.src);
-    let path = request.src.clone();
+    let (path, holder) = (request.src.clone(), request.client_name.clone());
     let takes_over = request.create_flag & create_flag::OVERWRITE == 0;
     let op = Create {
         path: request.src,
@@ -43,7 +44,7 @@ pub(super) fn create(call: &Call, body: Bytes) -> Reply {
     let (call, command) = (call.clone(), call.command(op));
     match call.admit(&command, || what) {
         Err(error) if takes_over && error.kind == ErrorKind::AlreadyBeingCreated => Reply::waiting(async move {
-            call.take_over("CREATE_FILE", &path, error).await?;
+            call.take_over("CREATE_FILE", &path, &holder, error).await?;
             create_now(&call, command, audit).await
         }),
         Err(error) => {
@@ -75,13 +76,17 @@ pub(super) fn append(call: &Call, body: Bytes) -> Reply {
     call.wait(body, |call, request: AppendRequestProto| async move {
         let audit = Audit::of("append", &request.src);
         let what = || format!("Cannot append to file{}", request.src);
-        let command = call.append_command(&request);
+        call.require_append()?;
+        let mut command = call.append_command(&request);
         if let Err(error) = call.admit(&command, what) {
             if error.kind != ErrorKind::AlreadyBeingCreated {
                 call.audit_denied(&audit, &error);
                 return Err(error);
             }
-            call.take_over("APPEND_FILE", &request.src, error).await?;
+            call.take_over("APPEND_FILE", &request.src, &request.client_name, error)
+                .await?;
+            // The last block's replicas were not what they are now.
+            command = call.append_command(&request);
         }
         let outcome = call.shared.propose(command).await;
         call.audit_outcome(&audit, &outcome);
@@ -93,12 +98,22 @@ pub(super) fn append(call: &Call, body: Bytes) -> Reply {
 }
 
 /// An outcome of another operation: a retry key used twice for different calls.
-pub(super) fn unexpected(call: &str, value: &OutcomeValue) -> HadoopError {
+pub(crate) fn unexpected(call: &str, value: &OutcomeValue) -> HadoopError {
     tracing::warn!(call, ?value, "outcome of another call");
     HadoopError::io(format!("{call}: the client used this call id for another call before"))
 }
 
 impl Call {
+    /// Refuses appends where the operator switched them off.
+    fn require_append(&self) -> HadoopResult<()> {
+        if self.shared.settings.appends_enabled {
+            return Ok(());
+        }
+        let text =
+            "Append is not enabled on this NameNode. Use the dfs.support.append configuration option to enable it.";
+        Err(HadoopError::new(ErrorKind::UnsupportedOperation, text))
+    }
+
     fn append_command(&self, request: &AppendRequestProto) -> Command {
         let state = &self.shared.state;
         let ns = state.ns.read();
@@ -139,7 +154,13 @@ impl Call {
     ///
     /// Errors: `refusal` while the writer is within its limit; RecoveryInProgressException when its last block must be
     /// recovered first.
-    async fn take_over(&self, operation: &str, path: &str, refusal: HadoopError) -> HadoopResult<()> {
+    pub(super) async fn take_over(
+        &self,
+        operation: &str,
+        path: &str,
+        new_holder: &str,
+        refusal: HadoopError,
+    ) -> HadoopResult<()> {
         let state = &self.shared.state;
         let (holder, file) = {
             let ns = state.ns.read();
@@ -156,48 +177,14 @@ impl Call {
         }
         tracing::info!(path, %holder, "soft limit expired: release lease");
         match self.shared.release_lease(file, None).await? {
-            LeaseProgress::Closed => Ok(()),
-            LeaseProgress::RecoveryStarted { .. } => Err(HadoopError::new(
+            Released::Closed => Ok(()),
+            Released::Recovering => Err(HadoopError::new(
                 ErrorKind::RecoveryInProgress,
                 format!(
-                    "Failed to {operation} {path} for {} on {} because lease recovery is in progress. Try again later.",
-                    self.caller.user, self.context.peer
+                    "Failed to {operation} {path} for {new_holder} on {} because lease recovery is in progress. Try again later.",
+                    self.context.peer
                 ),
             )),
-        }
-    }
-}
-
-impl crate::Shared {
-    /// Ends the lease on `file` with what is known of its replicas now. `new_holder` owns it while recovery runs.
-    pub(crate) async fn release_lease(&self, file: InodeId, new_holder: Option<String>) -> HadoopResult<LeaseProgress> {
-        let command = {
-            let ns = self.state.ns.read();
-            let blocks = self.state.blocks.lock();
-            let last_blocks = ns.last_blocks(file);
-            let replicated = |id| blocks.is_min_replicated(id);
-            let now = self.state.now();
-            let last_block_has_replicas = last_blocks
-                .last()
-                .is_some_and(|last| !blocks.expected(last.block.id, now).is_empty());
-            self.command(
-                self.own_caller(),
-                hadron_namespace::command::ReleaseLease {
-                    file_id: file.0,
-                    new_holder,
-                    replicated: last_blocks
-                        .iter()
-                        .map(|b| b.block.id)
-                        .filter(|id| replicated(*id))
-                        .map(|id| id.0)
-                        .collect(),
-                    last_block_has_replicas,
-                },
-            )
-        };
-        match self.propose(command).await? {
-            OutcomeValue::Lease(progress) => Ok(progress),
-            other => Err(unexpected("release lease", &other)),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::Call;
 use super::call::{Audit, decode};
+use crate::lease_release::Released;
 use bytes::Bytes;
-use hadron_namespace::{LeaseProgress, Namespace};
+use hadron_namespace::Namespace;
 use hadron_net::Reply;
 use hadron_proto::hdfs::{
     ListOpenFilesRequestProto, ListOpenFilesResponseProto, OpenFilesBatchResponseProto, RecoverLeaseRequestProto,
@@ -36,7 +37,7 @@ pub(super) fn recover_lease(call: &Call, body: Bytes) -> Reply {
         call.audit_outcome(&Audit::of("recoverLease", &request.src), &open);
         let result = match open? {
             None => true,
-            Some(open) => shared.release_lease(open.file, Some(request.client_name)).await? == LeaseProgress::Closed,
+            Some(open) => shared.release_lease(open.file, Some(request.client_name)).await? == Released::Closed,
         };
         Ok(RecoverLeaseResponseProto { result })
     })

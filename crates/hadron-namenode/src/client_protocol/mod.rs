@@ -18,10 +18,12 @@ mod reads;
 mod security;
 mod storage_policies;
 mod summary;
+mod truncate;
 mod write;
 mod xattr;
 
 pub(crate) use call::Call;
+pub(crate) use files::unexpected;
 
 use crate::Shared;
 use bytes::Bytes;
@@ -112,6 +114,7 @@ methods! {
     "getContentSummary" => summary::get_content_summary,
     "getQuotaUsage" => quotas::get_quota_usage,
     "append" => files::append,
+    "truncate" => truncate::truncate,
     "abandonBlock" => write::abandon_block,
     "fsync" => write::fsync,
     "getAdditionalDatanode" => write::get_additional_datanode,

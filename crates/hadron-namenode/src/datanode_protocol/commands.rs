@@ -1,5 +1,6 @@
 //! Heartbeats in, orders out.
 
+use super::recovery_orders::recovery_command;
 use super::{Core, names, registration};
 use crate::convert::datanode_info;
 use hadron_blockmap::{
@@ -32,11 +33,16 @@ pub(super) fn heartbeat(core: &Core, request: &HeartbeatRequestProto) -> HadoopR
     let pool = state.block_pool();
     let tokens = core.shared.block_tokens.as_ref();
     let keys = tokens.and_then(|tokens| tokens.update_for(&beat.node));
+    // Recoveries go first: somebody waits for the file.
+    let recoveries = match reply.commands.contains(&DatanodeCommand::Register) {
+        true => None,
+        false => recovery_command(core, &beat.node),
+    };
+    let others = reply.commands.iter().filter_map(|order| command(order, &pool));
     Ok(HeartbeatResponseProto {
-        cmds: reply
-            .commands
-            .iter()
-            .filter_map(|order| command(order, &pool))
+        cmds: recoveries
+            .into_iter()
+            .chain(others)
             .chain(keys.map(key_update_command))
             .collect(),
         ha_status: core.ha_status(),

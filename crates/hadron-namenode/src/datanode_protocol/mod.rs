@@ -9,6 +9,7 @@
 mod commands;
 mod lifeline;
 mod names;
+mod recovery_orders;
 mod registration;
 mod reports;
 mod version;

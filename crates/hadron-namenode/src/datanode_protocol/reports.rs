@@ -4,6 +4,7 @@ use super::commands::{finalize_command, register_command, storage_description};
 use super::{Core, decode, names};
 use crate::Shared;
 use bytes::Bytes;
+use hadron_blockmap::BlockSource;
 use hadron_blockmap::report::ReportReader;
 use hadron_blockmap::{
     FullReport, Increment, IncrementKind, ReportError, ReportProgress, ReportRpc, StorageDescription, StorageIncrements,
@@ -18,7 +19,9 @@ use hadron_proto::datanode::{
     StorageReceivedDeletedBlocksProto,
 };
 use hadron_proto::hdfs::{DatanodeInfoProto, LocatedBlockProto};
-use hadron_types::{Block, BlockId, BlockPoolId, DatanodeUuid, ExtendedBlock, HadoopError, HadoopResult, StorageId};
+use hadron_types::{
+    Block, BlockId, BlockPoolId, DatanodeUuid, ExtendedBlock, GenerationStamp, HadoopError, HadoopResult, StorageId,
+};
 use std::sync::Arc;
 
 /// Replicas processed under one hold of the locks: below a millisecond.
@@ -229,34 +232,59 @@ async fn synchronize(
     let shared = &core.shared;
     let block = ExtendedBlock::from(&request.block);
     check_pool(core, block.pool.as_str())?;
-    let command = CommitBlockSynchronization {
-        block: block.block.into(),
-        new_generation_stamp: request.new_gen_stamp,
-        new_len: request.new_length,
-        close_file: request.close_file,
-        delete_block: request.delete_block,
-        replicated: replicated(shared, block.block.id),
+    let stamp = GenerationStamp(request.new_gen_stamp);
+    let node = |(index, node): (usize, &hadron_proto::hdfs::DatanodeIdProto)| {
+        let storage = request.new_target_storages.get(index);
+        let storage = storage.map(|id| StorageId::from(id.as_str()));
+        (DatanodeUuid::from(node.datanode_uuid.as_str()), storage)
     };
-    shared.propose(shared.command(shared.own_caller(), command)).await?;
-    if !request.delete_block {
-        let node = |(index, node): (usize, &hadron_proto::hdfs::DatanodeIdProto)| {
-            let storage = request
-                .new_target_storages
-                .get(index)
-                .map(|id| StorageId::from(id.as_str()));
-            (DatanodeUuid::from(node.datanode_uuid.as_str()), storage)
-        };
-        let nodes: Vec<_> = request.new_taragets.iter().enumerate().map(node).collect();
-        let block = Block {
-            id: block.block.id,
-            generation_stamp: hadron_types::GenerationStamp(request.new_gen_stamp),
-            len: request.new_length,
-        };
-        shared
-            .state
-            .with_blocks(|source, blocks, now| blocks.block_recovered(&block, &nodes, source, now));
+    let nodes: Vec<_> = request.new_taragets.iter().enumerate().map(node).collect();
+    let recovered = Block {
+        id: block.block.id,
+        generation_stamp: stamp,
+        len: request.new_length,
+    };
+    let mut facts = replicated(shared, block.block.id);
+    // The primary has seen these replicas in their final form: as in Hadoop the block is complete, however few they are.
+    if !nodes.is_empty() && !facts.contains(&block.block.id.0) {
+        facts.push(block.block.id.0);
     }
-    tracing::info!(%block, stamp = request.new_gen_stamp, len = request.new_length, "block recovered");
+    let command = shared.command(
+        shared.own_caller(),
+        CommitBlockSynchronization {
+            block: block.block.into(),
+            new_generation_stamp: stamp.0,
+            new_len: request.new_length,
+            close_file: request.close_file,
+            delete_block: request.delete_block,
+            replicated: facts,
+        },
+    );
+    // The replicas are taken in before the block is complete: no reader is to find it without locations.
+    {
+        let ns = shared.state.ns.read();
+        let refused = ns.check(&command);
+        let is_current = ns
+            .block_recovery(recovered.id)
+            .is_some_and(|recovery| recovery.id == stamp);
+        drop(ns);
+        refused?;
+        if is_current && !request.delete_block {
+            shared
+                .state
+                .with_blocks(|source, blocks, now| blocks.replicas_recovered(&recovered, &nodes, source, now));
+        }
+    }
+    shared.propose(command).await?;
+    if !request.delete_block {
+        shared.state.with_blocks(|source, blocks, now| {
+            let stored = source.stored(recovered.id);
+            if stored.is_some_and(|stored| stored.block.generation_stamp == stamp) {
+                blocks.block_recovered(&recovered, &nodes, source, now);
+            }
+        });
+    }
+    tracing::info!(%block, %stamp, len = request.new_length, deleted = request.delete_block, "block recovered");
     Ok(CommitBlockSynchronizationResponseProto {})
 }
 

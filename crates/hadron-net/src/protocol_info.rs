@@ -2,8 +2,8 @@
 //!
 //! Signatures list no method fingerprints: callers that look for one take the method for missing and go without.
 
+use crate::{CallContext, Reply, RpcProtocol};
 use bytes::Bytes;
-use hadron_net::{CallContext, Reply, RpcProtocol};
 use hadron_proto::common::{
     GetProtocolSignatureRequestProto, GetProtocolSignatureResponseProto, GetProtocolVersionsRequestProto,
     GetProtocolVersionsResponseProto, ProtocolSignatureProto, ProtocolVersionProto,
@@ -16,13 +16,14 @@ use hadron_types::{ErrorKind, HadoopError, HadoopResult};
 const RPC_KIND: &str = "RPC_PROTOCOL_BUFFER";
 
 /// The protocol, over a list of names.
-pub(crate) struct ProtocolInfo {
+#[derive(Debug)]
+pub struct ProtocolInfo {
     served: Vec<&'static str>,
 }
 
 impl ProtocolInfo {
     /// `served`: names of the server's other protocols.
-    pub(crate) fn new(served: Vec<&'static str>) -> Self {
+    pub fn new(served: Vec<&'static str>) -> Self {
         Self { served }
     }
 
