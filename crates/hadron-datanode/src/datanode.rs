@@ -2,7 +2,7 @@
 
 use crate::ending::{self, Ending};
 use crate::error::StartError;
-use crate::ipc::ClientDatanodeProtocol;
+use crate::ipc;
 use crate::metrics::Metrics;
 use crate::namenode::{self, link::NameNodeLink};
 use crate::pages::DataNodePages;
@@ -128,6 +128,11 @@ impl DataNode {
         }
     }
 
+    /// Says how the configuration is read again, for reconfiguration without a restart.
+    pub fn set_reload(&self, reload: impl Fn() -> Result<Configuration, String> + Send + Sync + 'static) {
+        self.shared.reconfiguration.set_reload(Arc::new(reload));
+    }
+
     /// Waits until the DataNode wants to end by itself: it cannot go on, or was told to stop over RPC. The caller then
     /// shuts it down. Cancel safe.
     pub async fn ended(&self) -> Ending {
@@ -223,12 +228,7 @@ fn serve_ipc(shared: &Arc<Shared>, listener: TcpListener) -> Result<RpcServer, S
         ..RpcServerOptions::default()
     };
     let address = shared.addresses.ipc.to_string();
-    RpcServer::serve(
-        listener,
-        options,
-        vec![Arc::new(ClientDatanodeProtocol(shared.clone()))],
-    )
-    .map_err(|source| StartError::Listen { address, source })
+    RpcServer::serve(listener, options, ipc::protocols(shared)).map_err(|source| StartError::Listen { address, source })
 }
 
 fn machine_name() -> String {

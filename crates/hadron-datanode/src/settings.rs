@@ -78,6 +78,12 @@ pub struct Settings {
     pub send_engine: SendEngineKind,
     /// Whether own block tokens are written as protobuf.
     pub token_protobuf: bool,
+    /// Users who may ask where block files are.
+    pub local_path_users: Vec<String>,
+    /// Whether administrative calls are for superusers only.
+    pub permissions_enabled: bool,
+    /// The group of superusers.
+    pub supergroup: String,
     /// Whether other DataNodes are reached by name instead of address.
     pub connect_by_hostname: bool,
 }
@@ -125,7 +131,6 @@ impl Settings {
             block_report_interval: conf.get(keys::DFS_BLOCKREPORT_INTERVAL),
             block_report_initial_delay: conf.get(keys::DFS_BLOCKREPORT_INITIAL_DELAY),
             incremental_report_interval: conf.get(keys::DFS_BLOCKREPORT_INCREMENTAL_INTERVAL),
-            balance_bandwidth: conf.get(keys::DFS_DATANODE_BALANCE_BANDWIDTH),
             block_report_split_threshold: conf.get(keys::DFS_BLOCKREPORT_SPLIT_THRESHOLD),
             max_xceivers: conf.get(keys::DFS_DATANODE_MAX_TRANSFER_THREADS),
             keepalive: conf.get(keys::DFS_DATANODE_SOCKET_REUSE_KEEPALIVE),
@@ -137,6 +142,10 @@ impl Settings {
             drop_behind_writes: conf.get(keys::DFS_DATANODE_DROP_CACHE_BEHIND_WRITES),
             send_engine: send_engine(conf)?,
             token_protobuf: conf.get(keys::DFS_BLOCK_ACCESS_TOKEN_PROTOBUF_ENABLE),
+            local_path_users: conf.get(keys::DFS_BLOCK_LOCAL_PATH_ACCESS_USER),
+            permissions_enabled: conf.get(keys::DFS_PERMISSIONS_ENABLED),
+            supergroup: conf.get(keys::DFS_PERMISSIONS_SUPERUSERGROUP),
+            balance_bandwidth: conf.get(keys::DFS_DATANODE_BALANCE_BANDWIDTH),
             connect_by_hostname: conf.get(keys::DFS_DATANODE_USE_DATANODE_HOSTNAME),
         })
     }
@@ -252,7 +261,7 @@ fn lifelines(conf: &Configuration) -> Result<Vec<Vec<Option<HostPort>>>, StartEr
 }
 
 /// The NameNodes to serve: every configured nameservice, else the one NameNode.
-fn nameservices(conf: &Configuration) -> Result<Vec<Vec<HostPort>>, StartError> {
+pub(crate) fn nameservices(conf: &Configuration) -> Result<Vec<Vec<HostPort>>, StartError> {
     let names = conf.get(keys::DFS_NAMESERVICES);
     if names.is_empty() {
         return Ok(vec![vec![conf.namenode_service_rpc_address()?]]);

@@ -1,8 +1,10 @@
 //! What all parts of one DataNode share: store, settings, counters, connections, and the way to the NameNodes.
 
 use crate::ending::Ending;
+use crate::ipc::{Reconfiguration, Rights};
 use crate::metrics::Metrics;
 use crate::namenode::link::NameNodeLink;
+use crate::recovery::Recoveries;
 use crate::settings::Settings;
 use crate::tokens::PoolTokens;
 use crate::xceiver::table::XceiverTable;
@@ -58,9 +60,14 @@ pub(crate) struct Shared {
     pub(crate) hostname: String,
     pub(crate) xceivers: XceiverTable,
     pub(crate) workers: Workers,
+    /// Block recoveries that this DataNode leads.
+    pub(crate) recoveries: Recoveries,
     pub(crate) started: Instant,
     /// Unix time.
     pub(crate) started_at_ms: u64,
+    /// Who may administer this DataNode.
+    pub(crate) rights: Rights,
+    pub(crate) reconfiguration: Reconfiguration,
     /// Copies to other DataNodes under way (`xmitsInProgress`).
     pub(crate) transfers: AtomicUsize,
     /// Bytes per second for balancing.
@@ -96,12 +103,14 @@ impl Shared {
             ending: watch::Sender::new(None),
             asking_disks: AtomicBool::new(false),
             started_at_ms: unix_ms(),
-            settings,
             store: Arc::new(store),
             metrics: Metrics::new(),
             addresses,
             hostname,
             workers: Workers::default(),
+            recoveries: Recoveries::default(),
+            rights: Rights::new(settings.permissions_enabled, &settings.user, &settings.supergroup),
+            reconfiguration: Reconfiguration::default(),
             started: Instant::now(),
             transfers: AtomicUsize::new(0),
             stop: CancellationToken::new(),
@@ -109,6 +118,7 @@ impl Shared {
             runtime: tokio::runtime::Handle::current(),
             links: RwLock::new(Vec::new()),
             pool_attached: (Mutex::new(()), Condvar::new()),
+            settings,
         }
     }
 

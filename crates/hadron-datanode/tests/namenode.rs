@@ -222,6 +222,9 @@ fn clients_ask_for_lengths_and_reports() {
             incremental: false,
             nn_address: None,
         };
+        let owner = hadron_env::config::Configuration::new().user_name().to_owned();
+        let options = RpcClientOptions::new(owner, CLIENT_DATANODE_PROTOCOL);
+        let client = RpcClient::connect(cluster.nodes[0].ipc_addr(), options).await.unwrap();
         let _: TriggerBlockReportResponseProto = client.call("triggerBlockReport", &trigger).await.unwrap();
         cluster.namenode.wait("a triggered report", |script| {
             (script.reports.len() > before).then_some(())

@@ -8,6 +8,7 @@
 //! synced one on the disk; no string from the wire is joined into a path.
 
 mod active;
+mod administration;
 mod check;
 mod choosing;
 mod chunks;
@@ -34,6 +35,7 @@ mod volume;
 mod writer;
 
 pub use active::Interrupt;
+pub use administration::LocalPaths;
 pub use check::CheckOptions;
 pub use choosing::ChoosingPolicy;
 pub use chunks::{ChunkFormat, META_HEADER_LEN};

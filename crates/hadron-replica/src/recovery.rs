@@ -310,6 +310,12 @@ impl Pool {
         Ok(self.placed(copy, home))
     }
 
+    /// A replica's block and directory.
+    pub(crate) fn place_of(&self, id: BlockId, original: &Entry) -> (Block, PathBuf) {
+        let place = self.place(id, original);
+        (place.block, place.dir)
+    }
+
     /// Where the files of an entry are, and what it says of itself.
     fn place(&self, id: BlockId, original: &Entry) -> Place {
         match original {

@@ -39,6 +39,8 @@ pub(crate) fn datanode(args: &DatanodeArgs) -> Result<()> {
             http = %datanode.http_addr(),
             "the DataNode serves"
         );
+        let again = args.conf.clone();
+        datanode.set_reload(move || crate::settings::load(&again).map_err(|error| format!("{error:#}")));
         let ending = tokio::select! {
             () = signals.wait() => None,
             ending = datanode.ended() => Some(ending),

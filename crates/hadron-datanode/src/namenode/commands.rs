@@ -3,6 +3,7 @@
 //! Commands never run on the actor's task: copies and deletions go to threads, so that the next heartbeat is in time.
 
 use super::link::NameNodeLink;
+use crate::recovery;
 use crate::shared::Shared;
 use crate::xceiver::{CopyTargets, copy_to_targets};
 use hadron_proto::convert::storage_type_from_wire;
@@ -23,7 +24,7 @@ pub(super) enum Effect {
 }
 
 /// Runs one command. Those of a NameNode that is not active are ignored, except registration and keys.
-pub(super) fn run(shared: &Arc<Shared>, link: &NameNodeLink, command: &DatanodeCommandProto) -> Effect {
+pub(super) fn run(shared: &Arc<Shared>, link: &Arc<NameNodeLink>, command: &DatanodeCommandProto) -> Effect {
     let Ok(kind) = Type::try_from(command.cmd_type) else {
         tracing::warn!(number = command.cmd_type, "unknown command of the NameNode ignored");
         return Effect::None;
@@ -42,7 +43,10 @@ pub(super) fn run(shared: &Arc<Shared>, link: &NameNodeLink, command: &DatanodeC
     match (kind, &command.blk_cmd) {
         (Type::BlockCommand, Some(order)) => run_block_command(shared, order),
         (Type::BalancerBandwidthCommand, _) => set_bandwidth(shared, command),
-        (Type::BlockRecoveryCommand, _) => tracing::warn!("block recovery is not supported yet"),
+        (Type::BlockRecoveryCommand, _) => {
+            let orders = command.recovery_cmd.as_ref().map_or(&[][..], |orders| &orders.blocks);
+            recovery::order(shared, link, orders);
+        }
         (Type::BlockEcReconstructionCommand, _) => tracing::warn!("striped blocks are not supported yet"),
         _ => tracing::debug!(?kind, "command has nothing to do here"),
     }

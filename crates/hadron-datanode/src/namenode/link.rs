@@ -160,6 +160,12 @@ impl NameNodeLink {
         }
     }
 
+    /// Has queued news sent now.
+    pub(crate) fn want_news(&self) {
+        self.news.lock().hurry();
+        self.wake.notify_one();
+    }
+
     /// Orders a full report.
     pub(crate) fn want_full_report(&self) {
         self.full_report_wanted.store(true, Ordering::Relaxed);

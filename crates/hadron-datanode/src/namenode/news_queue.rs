@@ -32,6 +32,11 @@ impl NewsQueue {
         urgent
     }
 
+    /// Has what is queued sent at once.
+    pub(crate) fn hurry(&mut self) {
+        self.urgent = true;
+    }
+
     /// Whether something should be sent at once.
     pub(crate) fn is_urgent(&self) -> bool {
         self.urgent

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// What a connection without an operation is doing; its number follows.
@@ -13,7 +14,7 @@ pub(crate) const WAITING: &str = "Waiting for operation";
 
 /// The table.
 pub(crate) struct XceiverTable {
-    limit: usize,
+    limit: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -53,9 +54,26 @@ pub(crate) struct XceiverInfo {
 impl XceiverTable {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            limit,
+            limit: AtomicUsize::new(limit),
             state: Mutex::new(State::default()),
         }
+    }
+
+    /// Most connections.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Sets the limit for connections to come; those there are stay.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Closes the sockets of connections that are at operation `name`; returns how many.
+    pub(crate) fn close_doing(&self, name: &str) -> usize {
+        let state = self.state.lock();
+        let doing = state.rows.values().filter(|row| row.doing.starts_with(name));
+        doing.map(|row| row.stream.shutdown(Shutdown::Both)).count()
     }
 
     /// Enters a connection; the number is for the other calls.
@@ -64,12 +82,9 @@ impl XceiverTable {
         if state.closed {
             return Err(Refusal::Closed);
         }
-        let count = state.rows.len() + 1;
-        if count > self.limit {
-            return Err(Refusal::Full {
-                count,
-                limit: self.limit,
-            });
+        let (count, limit) = (state.rows.len() + 1, self.limit());
+        if count > limit {
+            return Err(Refusal::Full { count, limit });
         }
         state.next += 1;
         let number = state.next;

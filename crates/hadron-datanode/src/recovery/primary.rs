@@ -1,0 +1,191 @@
+//! One recovery from order to report: ask all holders at once, choose, tell the participants, report to the NameNode.
+
+use super::holder::Holder;
+use super::plan::{Plan, plan};
+use crate::namenode::link::NameNodeLink;
+use crate::shared::Shared;
+use hadron_net::{RpcClient, RpcClientOptions};
+use hadron_proto::datanode::{CommitBlockSynchronizationRequestProto, CommitBlockSynchronizationResponseProto};
+use hadron_proto::hdfs::{DatanodeIdProto, RecoveringBlockProto};
+use hadron_proto::protocol::DATANODE_PROTOCOL;
+use hadron_replica::RecoveryInfo;
+use hadron_types::{Block, BlockId, ErrorKind, ExtendedBlock, GenerationStamp, HadoopError, HadoopResult, StorageId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Limit for the NameNode's answer to the report.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why an attempt ended without result.
+enum Ended {
+    /// Another recovery of the block is ahead; nothing is wrong.
+    Superseded(String),
+    Failed(String),
+}
+
+impl From<HadoopError> for Ended {
+    fn from(error: HadoopError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// A holder and what it said.
+struct Asked {
+    holder: Result<Holder, DatanodeIdProto>,
+    answer: HadoopResult<Option<RecoveryInfo>>,
+}
+
+/// Runs one recovery; its end is logged.
+pub(super) async fn recover(shared: &Arc<Shared>, link: &NameNodeLink, order: &RecoveringBlockProto) {
+    let block = ExtendedBlock::from(&order.block.b);
+    let recovery_id = GenerationStamp(order.new_gen_stamp);
+    let nodes: Vec<String> = order.block.locs.iter().map(|node| name(&node.id)).collect();
+    tracing::info!(%block, %recovery_id, ?nodes, truncate = order.truncate_block.is_some(), "block recovery begins");
+    match attempt(shared, link, order, &block).await {
+        Ok(result) => tracing::info!(%block, %recovery_id, %result, "block recovered"),
+        Err(Ended::Superseded(reason)) => tracing::warn!(%block, %recovery_id, %reason, "block recovery is aborted"),
+        Err(Ended::Failed(reason)) => {
+            tracing::error!(%block, %recovery_id, ?nodes, %reason, "block recovery failed; the NameNode will order it again");
+        }
+    }
+}
+
+async fn attempt(
+    shared: &Arc<Shared>,
+    link: &NameNodeLink,
+    order: &RecoveringBlockProto,
+    block: &ExtendedBlock,
+) -> Result<String, Ended> {
+    let asked = ask_all(shared, order).await;
+    let mut failed = 0;
+    for asked in &asked {
+        let Err(error) = &asked.answer else { continue };
+        if error.kind == ErrorKind::RecoveryInProgress {
+            return Err(Ended::Superseded(error.first_line().to_owned()));
+        }
+        let node = match &asked.holder {
+            Ok(holder) => name(&holder.id),
+            Err(id) => name(id),
+        };
+        tracing::warn!(%block, %node, %error, "cannot ask a datanode for its replica");
+        failed += 1;
+    }
+    let answers: Vec<Option<RecoveryInfo>> = asked.iter().map(|asked| asked.answer.clone().ok().flatten()).collect();
+    let truncated = order.truncate_block.as_ref().map(Block::from);
+    let planned = plan(&block.block, &answers, failed, truncated.map(|block| block.len)).map_err(Ended::Failed)?;
+    let new_id = truncated.map_or(block.block.id, |truncated| truncated.id);
+    match planned {
+        Plan::Delete => {
+            report(shared, link, order, 0, Vec::new()).await?;
+            Ok("no datanode has data of it: removed".to_owned())
+        }
+        Plan::Synchronize { len, participants } => {
+            let done = tell_all(shared, order, &asked, &participants, new_id, len).await?;
+            let count = done.len();
+            report(shared, link, order, len, done).await?;
+            Ok(format!("{len} bytes on {count} datanodes"))
+        }
+    }
+}
+
+async fn ask_all(shared: &Arc<Shared>, order: &RecoveringBlockProto) -> Vec<Asked> {
+    let ask = |node: DatanodeIdProto| async move {
+        match Holder::reach(shared, node.clone()).await {
+            Ok(holder) => {
+                let answer = holder.init(shared, order).await;
+                let holder = Ok(holder);
+                Asked { holder, answer }
+            }
+            Err(error) => Asked {
+                holder: Err(node),
+                answer: Err(error),
+            },
+        }
+    };
+    futures::future::join_all(order.block.locs.iter().map(|node| ask(node.id.clone()))).await
+}
+
+/// Tells the participants; one success is enough.
+async fn tell_all(
+    shared: &Arc<Shared>,
+    order: &RecoveringBlockProto,
+    asked: &[Asked],
+    participants: &[usize],
+    new_id: BlockId,
+    len: u64,
+) -> Result<Vec<(DatanodeIdProto, StorageId)>, Ended> {
+    let pool = ExtendedBlock::from(&order.block.b).pool;
+    let recovery_id = GenerationStamp(order.new_gen_stamp);
+    let tell = |number: usize| {
+        let (pool, asked) = (pool.clone(), asked.get(number));
+        async move {
+            let Some(Asked {
+                holder: Ok(holder),
+                answer: Ok(Some(info)),
+            }) = asked
+            else {
+                return None;
+            };
+            let block = info.block;
+            let updated = holder
+                .update(shared, ExtendedBlock { pool, block }, recovery_id, new_id, len)
+                .await;
+            match updated {
+                Ok(storage) => Some((holder.id.clone(), storage)),
+                Err(error) => {
+                    tracing::warn!(%block, node = name(&holder.id), %error, "a datanode cannot update its replica");
+                    None
+                }
+            }
+        }
+    };
+    let done: Vec<_> = futures::future::join_all(participants.iter().map(|&number| tell(number)))
+        .await
+        .into_iter()
+        .flatten()
+        .collect();
+    if done.is_empty() {
+        return Err(Ended::Failed(
+            "none of the participating datanodes could update its replica".to_owned(),
+        ));
+    }
+    Ok(done)
+}
+
+/// Reports to the NameNode that gave the order.
+async fn report(
+    shared: &Arc<Shared>,
+    link: &NameNodeLink,
+    order: &RecoveringBlockProto,
+    len: u64,
+    done: Vec<(DatanodeIdProto, StorageId)>,
+) -> Result<(), Ended> {
+    let request = CommitBlockSynchronizationRequestProto {
+        block: order.block.b.clone(),
+        new_gen_stamp: order.new_gen_stamp,
+        new_length: len,
+        close_file: true,
+        delete_block: done.is_empty(),
+        new_target_storages: done.iter().map(|(_, storage)| storage.as_str().to_owned()).collect(),
+        new_taragets: done.into_iter().map(|(node, _)| node).collect(),
+    };
+    let failed = |error: String| Ended::Failed(format!("report to {}: {error}", link.address));
+    let mut found = tokio::net::lookup_host((link.address.host.as_str(), link.address.port))
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let address = found
+        .next()
+        .ok_or_else(|| failed("its name has no address".to_owned()))?;
+    let mut options = RpcClientOptions::new(shared.settings.user.clone(), DATANODE_PROTOCOL);
+    options.call_timeout = Some(REPORT_TIMEOUT);
+    let client = RpcClient::connect(address, options)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let answer: Result<CommitBlockSynchronizationResponseProto, _> =
+        client.call("commitBlockSynchronization", &request).await;
+    answer.map(drop).map_err(|error| failed(error.to_string()))
+}
+
+fn name(node: &DatanodeIdProto) -> String {
+    format!("{}:{}", node.ip_addr, node.xfer_port)
+}
