@@ -366,6 +366,17 @@ impl HadronFs {
         Ok(self.shared.namenode.recover_lease(&request).await?.result)
     }
 
+    /// Cuts a file to `len` bytes. False when its last block is being cut: the file is open, and keeps its old length,
+    /// until [`HadronFs::is_file_closed`].
+    pub async fn truncate(&self, path: &FsPath, len: u64) -> Result<bool> {
+        let request = proto::TruncateRequestProto {
+            src: text(path),
+            new_length: len,
+            client_name: self.shared.client_name.clone(),
+        };
+        Ok(self.shared.namenode.truncate(&request).await?.result)
+    }
+
     // ---- contents ----
 
     /// Creates a file for writing.

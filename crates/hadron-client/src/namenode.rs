@@ -172,6 +172,7 @@ calls! {
     set_times = "setTimes" (SetTimesRequestProto) -> SetTimesResponseProto;
     set_replication = "setReplication" (SetReplicationRequestProto) -> SetReplicationResponseProto;
     create = "create" (CreateRequestProto) -> CreateResponseProto;
+    truncate = "truncate" (TruncateRequestProto) -> TruncateResponseProto;
     append = "append" (AppendRequestProto) -> AppendResponseProto;
     add_block = "addBlock" (AddBlockRequestProto) -> AddBlockResponseProto;
     abandon_block = "abandonBlock" (AbandonBlockRequestProto) -> AbandonBlockResponseProto;

@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// Works with files as `hdfs dfs` does.
     #[command(disable_help_flag = true)]
     Fs(RawArgs),
+    /// Tools for files in trouble, as `hdfs debug` has them.
+    #[command(disable_help_flag = true)]
+    Debug(RawArgs),
     /// Measures a cluster; one JSON line per run.
     Bench(BenchArgs),
     /// Prints the version.
@@ -148,6 +151,7 @@ impl Command {
                 crate::settings::print_version();
                 Ok(ExitCode::SUCCESS)
             }
+            Self::Debug(raw) => crate::debug::main(&raw.args),
             Self::Fs(raw) => crate::fs::main(&raw.args),
             Self::Bench(bench) => {
                 match bench.kind {

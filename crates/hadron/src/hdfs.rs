@@ -238,6 +238,11 @@ impl Store for HdfsStore {
             .map_err(plain)
     }
 
+    fn truncate(&self, text: &str, len: u64) -> FsResult<bool> {
+        let path = path(text)?;
+        self.runtime.block_on(self.fs.truncate(&path, len)).map_err(plain)
+    }
+
     fn summary(&self, text: &str) -> FsResult<Summary> {
         let sum = self
             .runtime

@@ -6,6 +6,7 @@
 mod bench;
 mod cli;
 mod daemon;
+mod debug;
 mod demo;
 mod fs;
 mod hdfs;

@@ -165,6 +165,10 @@ impl Store for LocalStore {
         Ok(true)
     }
 
+    fn truncate(&self, _path: &str, _len: u64) -> FsResult<bool> {
+        Err(FsError::new("Truncate is not supported by ChecksumFileSystem"))
+    }
+
     fn summary(&self, path: &str) -> FsResult<Summary> {
         let status = self.status(path)?.ok_or_else(|| FsError::missing(path))?;
         let mut sum = Summary {

@@ -16,6 +16,7 @@ mod remove;
 mod shell;
 mod show;
 mod store;
+mod truncate;
 mod usage;
 mod zone;
 
@@ -73,6 +74,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("test", "-[defswrz] <path>", make::test),
     ("text", "[-ignoreCrc] <src> ...", show::text),
     ("touchz", "<path> ...", make::touchz),
+    ("truncate", "[-w] <length> <path> ...", truncate::truncate),
 ];
 
 /// Exit code of wrong usage.

@@ -149,6 +149,8 @@ pub(crate) trait Store {
     fn set_owner(&self, path: &str, owner: Option<&str>, group: Option<&str>) -> FsResult<()>;
     fn set_times(&self, path: &str, modified_ms: i64, accessed_ms: i64) -> FsResult<()>;
     fn set_replication(&self, path: &str, replication: u16) -> FsResult<bool>;
+    /// Cuts a file; false: it goes on in the background, and the length tells when it is done.
+    fn truncate(&self, path: &str, len: u64) -> FsResult<bool>;
     fn summary(&self, path: &str) -> FsResult<Summary>;
     fn room(&self) -> FsResult<Room>;
     /// Whether the caller may.

@@ -229,6 +229,8 @@ fn wrong_usage() {
             "-chmod: chmod : mode '999' does not match the expected pattern.",
         ),
         ("-setrep 0 /", "-setrep: replication must be >= 1"),
+        ("-truncate -1 /x", "-truncate: Illegal option -1"),
+        ("-truncate 5", "-truncate: Not enough arguments: expected 2 but got 1"),
         ("-frobnicate", "-frobnicate: Unknown command"),
         ("ls", "ls: Unknown command"),
     ] {
