@@ -36,6 +36,7 @@ JUDGES = [
     ("decommission", ["hdfs-native"], False),
     ("datanode_loss", [], False),
     ("volumes", ["hdfs-native"], False),
+    ("recovery", [], False),
     ("fuzz_ports", ["hdfs-native"], False),
 ]
 LIMIT_SECONDS = 900

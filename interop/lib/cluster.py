@@ -84,6 +84,7 @@ class Daemons:
             "dfs.heartbeat.interval": "1",
         }
         common.update(settings or {})
+        self.settings = {}
         self.configure("nn", common)
         for index in range(datanodes):
             self.configure(f"dn{index}", {
@@ -98,7 +99,12 @@ class Daemons:
         return self.children.processes
 
     def configure(self, name, settings):
+        self.settings[name] = settings
         write_site(self.conf(name), {"fs.defaultFS": self.url}, settings)
+
+    def reconfigure(self, name, changes):
+        """Changes some of a daemon's settings, for its next start."""
+        self.configure(name, {**self.settings[name], **changes})
 
     def conf(self, name):
         return os.path.join(self.folder, "conf", name)

@@ -46,13 +46,13 @@ def command(java, class_path, driver, scratch):
 class JavaShell:
     """Runs `hdfs dfs` commands against `url`; use as a context manager."""
 
-    def __init__(self, java, class_path, url, scratch, user=None, settings=None):
+    def __init__(self, java, class_path, url, scratch, user=None, settings=None, driver="FsShellDriver"):
         environment = {key: value for key, value in os.environ.items() if key != "HADOOP_CONF_DIR"}
         if user:
             environment["HADOOP_USER_NAME"] = user
         options = [f"{key}={value}" for key, value in {"fs.defaultFS": url, **(settings or {})}.items()]
         self.process = subprocess.Popen(
-            [*command(java, class_path, "FsShellDriver", scratch), *options],
+            [*command(java, class_path, driver, scratch), *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=scratch)
         line = self.process.stdout.readline().strip()
         if line != b"READY":
