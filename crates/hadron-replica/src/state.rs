@@ -47,6 +47,8 @@ pub const TRANSITIONS: &[(Option<ReplicaState>, Step, ReplicaState)] = &[
     (Some(Temporary), Step::Adopt, Rbw),
     (Some(Temporary), Step::ReceiveCopy, Temporary),
     (Some(Rbw), Step::ReceiveCopy, Temporary),
+    // Hadoop refuses this one; a copy with a newer stamp comes only when the NameNode has given the old replica up.
+    (Some(Rwr), Step::ReceiveCopy, Temporary),
     (Some(Finalized), Step::Append, Rbw),
     (Some(Rbw), Step::Recover, Rbw),
     (Some(Rbw), Step::Restart, Rwr),
