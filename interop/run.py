@@ -37,6 +37,8 @@ JUDGES = [
     ("datanode_loss", [], False),
     ("volumes", ["hdfs-native"], False),
     ("recovery", [], False),
+    ("tokens", ["hdfs-native"], False),
+    ("exceptions", [], False),
     ("fuzz_ports", ["hdfs-native"], False),
 ]
 LIMIT_SECONDS = 900
