@@ -7,7 +7,8 @@ use crate::members::DatanodeSettings;
 use hadron_env::Configuration;
 use hadron_env::config::keys;
 use hadron_namespace::Limits;
-use hadron_types::ChecksumType;
+use hadron_namespace::command::ProtectedDirectories;
+use hadron_types::{ChecksumType, FsPath};
 use std::time::Duration;
 
 /// Wire version of Hadoop that this NameNode says it is.
@@ -44,6 +45,10 @@ pub struct Settings {
     pub acls_enabled: bool,
     /// `dfs.namenode.xattrs.enabled`.
     pub xattrs_enabled: bool,
+    /// `dfs.batched.ls.limit`.
+    pub batched_listing_limit: usize,
+    /// `fs.protected.directories` with `dfs.protected.subdirectories.enable`; `None` if nothing is protected.
+    pub protected: Option<ProtectedDirectories>,
     /// `dfs.storage.policy.enabled`.
     pub storage_policies: bool,
     /// `dfs.storage.policy.permissions.superuser-only`.
@@ -102,6 +107,8 @@ impl Settings {
             caller_context: conf.get(keys::HADOOP_CALLER_CONTEXT_ENABLED),
             acls_enabled: conf.get(keys::DFS_NAMENODE_ACLS_ENABLED),
             xattrs_enabled: conf.get(keys::DFS_NAMENODE_XATTRS_ENABLED),
+            batched_listing_limit: conf.get(keys::DFS_BATCHED_LS_LIMIT).max(1),
+            protected: protected_directories(conf),
             storage_policies: conf.get(keys::DFS_STORAGE_POLICY_ENABLED),
             storage_policy_superuser_only: conf.get(keys::DFS_STORAGE_POLICY_PERMISSIONS_SUPERUSER_ONLY),
             quota_by_type: conf.get(keys::DFS_QUOTA_BY_STORAGE_TYPE_ENABLED),
@@ -133,6 +140,22 @@ impl ServerDefaults {
             checksum,
         }
     }
+}
+
+/// Relative paths and reserved ones protect nothing, as in Hadoop.
+fn protected_directories(conf: &Configuration) -> Option<ProtectedDirectories> {
+    let mut paths = Vec::new();
+    for text in conf.get(keys::FS_PROTECTED_DIRECTORIES) {
+        match FsPath::parse(text.trim()) {
+            Ok(path) if !path.as_str().starts_with("/.reserved") => paths.push(path.into_string()),
+            _ => tracing::error!(
+                path = text,
+                "fs.protected.directories: not a path that can be protected, ignored"
+            ),
+        }
+    }
+    let below = conf.get(keys::DFS_PROTECTED_SUBDIRECTORIES_ENABLE);
+    (!paths.is_empty()).then_some(ProtectedDirectories { paths, below })
 }
 
 fn limits(conf: &Configuration) -> Limits {

@@ -384,6 +384,9 @@ ops! {
         /// Where to.
         #[prost(string, tag = "2")]
         target: String,
+        /// Directories that may not go while they are not empty.
+        #[prost(message, optional, tag = "3")]
+        protected: Option<ProtectedDirectories>,
     }
     /// The exact rename.
     "24" Rename2 {
@@ -399,6 +402,9 @@ ops! {
         /// Whether this is a move to the trash.
         #[prost(bool, tag = "4")]
         to_trash: bool,
+        /// Directories that may not go while they are not empty.
+        #[prost(message, optional, tag = "5")]
+        protected: Option<ProtectedDirectories>,
     }
     /// Detaches a subtree; what is not freed at once is freed by [`Reclaim`].
     "25" Delete {
@@ -408,6 +414,9 @@ ops! {
         /// Whether a non-empty directory may go.
         #[prost(bool, tag = "2")]
         recursive: bool,
+        /// Directories that may not go while they are not empty.
+        #[prost(message, optional, tag = "3")]
+        protected: Option<ProtectedDirectories>,
     }
     /// Frees a slice of detached trees. Proposed by the NameNode itself.
     "26" Reclaim {
@@ -659,6 +668,17 @@ ops! {
         #[prost(message, required, tag = "2")]
         xattr: XAttrRecord,
     }
+}
+
+/// Switches: `fs.protected.directories` and `dfs.protected.subdirectories.enable`, as far as they matter to a command.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct ProtectedDirectories {
+    /// Absolute paths, normalised.
+    #[prost(string, repeated, tag = "1")]
+    pub paths: Vec<String>,
+    /// Whether what lies below a protected directory is protected too.
+    #[prost(bool, tag = "2")]
+    pub below: bool,
 }
 
 /// The flags of [`SetXAttr::flags`] (Hadoop's `XAttrSetFlag`).

@@ -98,7 +98,7 @@ impl Namespace {
         self.check_traverse(caller, &resolved).map_err(|error| match error {
             // Only operations that make names tell the class as it is.
             error if error.kind == ErrorKind::ParentNotDirectory && purpose != Purpose::Create => {
-                errors::denied(error.to_string())
+                errors::denied(error.message)
             }
             other => other,
         })?;

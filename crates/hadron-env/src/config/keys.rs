@@ -260,6 +260,10 @@ keys! {
         "Most inodes and blocks; 0: no limit.";
     DFS_LS_LIMIT: Count "" "dfs.ls.limit" = Some("1000"),
         "Page of a listing.";
+    DFS_BATCHED_LS_LIMIT: Count "" "dfs.batched.ls.limit" = Some("100"),
+        "Paths of one batched listing.";
+    DFS_PROTECTED_SUBDIRECTORIES_ENABLE: Bool "" "dfs.protected.subdirectories.enable" = Some("false"),
+        "Whether what lies below protected directories is protected too.";
     DFS_CONTENT_SUMMARY_LIMIT: Count "" "dfs.content-summary.limit" = Some("5000"),
         "Inodes per lock hold of a content summary.";
     DFS_NAMENODE_ACCESSTIME_PRECISION: Time "ms" "dfs.namenode.accesstime.precision" = Some("3600000"),

@@ -7,6 +7,7 @@
 mod acl;
 mod admin;
 mod attributes;
+mod batched_listing;
 mod call;
 mod concat;
 mod files;
@@ -102,6 +103,7 @@ methods! {
     "getFileInfo" => reads::get_file_info,
     "getBlockLocations" => reads::get_block_locations,
     "getListing" => listing::get_listing,
+    "getBatchedListing" => batched_listing::get_batched_listing,
     "create" => files::create,
     "addBlock" => write::add_block,
     "complete" => write::complete,
@@ -110,6 +112,7 @@ methods! {
     "isFileClosed" => reads::is_file_closed,
     "getPreferredBlockSize" => reads::get_preferred_block_size,
     "getLinkTarget" => reads::get_link_target,
+    "createSymlink" => names::create_symlink,
     "checkAccess" => reads::check_access,
     "getContentSummary" => summary::get_content_summary,
     "getQuotaUsage" => quotas::get_quota_usage,

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use hadron_namespace::command::{Delete, Mkdirs, Rename, Rename2};
 use hadron_net::Reply;
 use hadron_proto::hdfs::{
-    DeleteRequestProto, DeleteResponseProto, MkdirsRequestProto, MkdirsResponseProto, Rename2RequestProto,
-    Rename2ResponseProto, RenameRequestProto, RenameResponseProto,
+    CreateSymlinkRequestProto, CreateSymlinkResponseProto, DeleteRequestProto, DeleteResponseProto, MkdirsRequestProto,
+    MkdirsResponseProto, Rename2RequestProto, Rename2ResponseProto, RenameRequestProto, RenameResponseProto,
 };
+use hadron_types::{ErrorKind, HadoopError};
 
 /// mkdirs.
 pub(super) fn mkdirs(call: &Call, body: Bytes) -> Reply {
@@ -50,6 +51,7 @@ pub(super) fn rename(call: &Call, body: Bytes) -> Reply {
     let op = Rename {
         source: request.src,
         target: request.dst,
+        protected: call.shared.settings.protected.clone(),
     };
     call.mutate(
         || what,
@@ -80,6 +82,7 @@ pub(super) fn rename2(call: &Call, body: Bytes) -> Reply {
         target: request.dst,
         overwrite: request.overwrite_dest,
         to_trash,
+        protected: call.shared.settings.protected.clone(),
     };
     call.mutate(|| what, audit, op, |_, _| Ok(Rename2ResponseProto {}))
 }
@@ -95,6 +98,7 @@ pub(super) fn delete(call: &Call, body: Bytes) -> Reply {
     let op = Delete {
         path: request.src,
         recursive: request.recursive,
+        protected: call.shared.settings.protected.clone(),
     };
     call.mutate(
         || what,
@@ -106,4 +110,14 @@ pub(super) fn delete(call: &Call, body: Bytes) -> Reply {
             })
         },
     )
+}
+
+/// createSymlink: refused, as HDFS does unless its code is told otherwise.
+pub(super) fn create_symlink(call: &Call, body: Bytes) -> Reply {
+    call.plain(body, |_, _: CreateSymlinkRequestProto| {
+        Err::<CreateSymlinkResponseProto, _>(HadoopError::new(
+            ErrorKind::UnsupportedOperation,
+            "Symlinks not supported",
+        ))
+    })
 }

@@ -43,6 +43,7 @@ impl Operation for Delete {
                 format!("`{} is non empty': Directory is not empty", at.path),
             ));
         }
+        namespace.check_not_protected(&at, self.protected.as_ref())?;
         Ok(top)
     }
 

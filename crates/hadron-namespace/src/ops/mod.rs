@@ -14,6 +14,7 @@ mod delete;
 mod lease;
 mod mkdirs;
 mod pipeline;
+mod protected;
 mod quota;
 mod recovery;
 mod rename;

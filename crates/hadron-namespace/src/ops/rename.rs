@@ -37,6 +37,7 @@ impl Operation for Rename {
             let into = if target.is_root() { "" } else { &target.path };
             target = namespace.walk(format!("{into}/{}", source.name()));
         }
+        namespace.check_not_protected(&source, self.protected.as_ref())?;
         namespace.check_rename_access(context, &source, &target)?;
         let Some(moved) = source.last().filter(|_| !source.is_root()) else {
             return Ok(Err(false));
@@ -85,6 +86,16 @@ impl Operation for Rename2 {
         check_path_len("rename", &self.target)?;
         let source = namespace.resolve(context.caller, &self.source, Purpose::Write)?;
         let target = namespace.resolve(context.caller, &self.target, Purpose::Create)?;
+        namespace.check_not_protected(&source, self.protected.as_ref())?;
+        if self.to_trash {
+            // What goes to the trash is deleted from there by a superuser: ask for what deleting asks.
+            let access = Access {
+                parent: Some(FsAction::WRITE),
+                subtree: Some(FsAction::ALL),
+                ..Access::default()
+            };
+            namespace.check_access(context.caller, &source, access)?;
+        }
         namespace.check_rename_access(context, &source, &target)?;
         let moved = source
             .last()

@@ -8,7 +8,7 @@ use crate::command::Caller;
 use crate::inode::{Children, Content, InodeHandle};
 use crate::namespace::Namespace;
 use crate::permission::Access;
-use crate::resolve::Purpose;
+use crate::resolve::{Purpose, is_reserved_root};
 use crate::status::{FileBlocks, FileStatus, ListingLimits};
 use hadron_types::{ErrorKind, FsAction, FsPermission, HadoopError, HadoopResult, InodeId, TimeMs, UNSPECIFIED_POLICY};
 use std::borrow::Cow;
@@ -67,7 +67,16 @@ enum Entries<'a> {
     /// The file that was asked for.
     File(Option<InodeHandle>),
     Children(Children<'a>),
+    /// What `/.reserved` shows.
+    Reserved(std::slice::Iter<'static, &'static str>),
 }
+
+/// The two directories of `/.reserved`, which no inode stands for.
+const RESERVED_NAMES: [&str; 2] = [".inodes", "raw"];
+/// Mode of `/.reserved`.
+const RESERVED_MODE: u32 = 0o1770;
+/// Mode of what is in it.
+const RESERVED_CHILD_MODE: u32 = 0o770;
 
 impl ListingPage<'_> {
     /// How many entries follow those given so far.
@@ -95,6 +104,13 @@ impl<'a> Iterator for ListingPage<'a> {
                 let child = children.next()?;
                 (child, self.namespace.inode(child).name.as_str())
             }
+            Entries::Reserved(names) => {
+                let name = names.next()?;
+                self.remaining -= 1;
+                let root = self.namespace.inode(self.namespace.root);
+                let group = self.namespace.group_name(root);
+                return Some((StatusView::reserved(name, group, RESERVED_CHILD_MODE), None));
+            }
         };
         self.remaining -= 1;
         self.left -= 1;
@@ -115,7 +131,28 @@ impl<'a> Iterator for ListingPage<'a> {
     }
 }
 
-impl StatusView<'_> {
+impl<'a> StatusView<'a> {
+    /// `/.reserved`, or one of its directories.
+    fn reserved(name: &'a str, group: &'a str, mode: u32) -> Self {
+        Self {
+            name,
+            id: InodeId(0),
+            is_directory: true,
+            len: 0,
+            permission: FsPermission::from_wire(mode),
+            owner: "",
+            group,
+            mtime: TimeMs(0),
+            atime: TimeMs(0),
+            replication: 0,
+            block_size: 0,
+            children: 0,
+            storage_policy: UNSPECIFIED_POLICY,
+            has_acl: false,
+            names: (u32::MAX, u32::MAX),
+        }
+    }
+
     pub(super) fn to_status(self, namespace: &Namespace) -> FileStatus {
         FileStatus {
             name: self.name.to_owned(),
@@ -141,6 +178,9 @@ impl Namespace {
     pub fn file_view(&self, caller: &Caller, path: &str) -> HadoopResult<Option<StatusView<'_>>> {
         if let Some(found) = self.find_plain(caller, path) {
             return Ok(found.map(|handle| self.view_of(handle, "")));
+        }
+        if is_reserved_root(path) {
+            return Ok(Some(StatusView::reserved("", "", RESERVED_MODE)));
         }
         match self.resolve(caller, path, Purpose::Read) {
             Ok(at) => Ok(at.last().map(|handle| self.view_of(handle, ""))),
@@ -183,6 +223,17 @@ impl Namespace {
                 (at.last(), start_after)
             }
         };
+        if is_reserved_root(path) {
+            return Ok(Some(ListingPage {
+                namespace: self,
+                entries: Entries::Reserved(RESERVED_NAMES.iter()),
+                with_blocks: false,
+                with_policies: false,
+                left: RESERVED_NAMES.len(),
+                locations_left: 1,
+                remaining: RESERVED_NAMES.len(),
+            }));
+        }
         let Some(handle) = found else { return Ok(None) };
         let (remaining, entries) = match self.directory(handle) {
             None => (1, Entries::File(Some(handle))),

@@ -526,7 +526,7 @@ fn xattr_op(path: String, name: u8, flags: u8) -> Op {
     let xattr = XAttrRecord {
         namespace: i32::from(name % 2),
         name: format!("n{}", name % 3),
-        value: (name % 5 != 0).then(|| vec![name].into()),
+        value: (!name.is_multiple_of(5)).then(|| vec![name].into()),
     };
     match flags % 4 {
         0 => RemoveXAttr { path, xattr }.into(),

@@ -5,6 +5,7 @@ mod concat;
 mod files;
 mod histories;
 mod names;
+mod paths;
 mod quotas;
 mod recovery;
 mod scale;
@@ -168,6 +169,7 @@ pub(crate) fn delete(path: &str, recursive: bool) -> Delete {
     Delete {
         path: path.to_owned(),
         recursive,
+        protected: None,
     }
 }
 
@@ -175,6 +177,7 @@ pub(crate) fn rename(source: &str, target: &str) -> Rename {
     Rename {
         source: source.to_owned(),
         target: target.to_owned(),
+        protected: None,
     }
 }
 
@@ -184,5 +187,6 @@ pub(crate) fn rename2(source: &str, target: &str, overwrite: bool) -> Rename2 {
         target: target.to_owned(),
         overwrite,
         to_trash: false,
+        protected: None,
     }
 }
