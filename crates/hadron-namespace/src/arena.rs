@@ -122,6 +122,15 @@ impl<H: Handle, T: Clone> Arena<H, T> {
         }
     }
 
+    /// What `handle` holds, if it holds anything: for handles that may be stale or made up.
+    pub(crate) fn find(&self, handle: H) -> Option<&T> {
+        let index = handle.index() as usize;
+        match self.pages.get(index >> PAGE_SHIFT)?.get(index % PAGE_SLOTS)? {
+            Slot::Used(value) => Some(value),
+            Slot::Free { .. } => None,
+        }
+    }
+
     pub(crate) fn get_mut(&mut self, handle: H) -> &mut T {
         match self.slot_mut(handle.index()) {
             Slot::Used(value) => value,

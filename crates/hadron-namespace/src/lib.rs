@@ -12,6 +12,7 @@
 mod acl;
 mod arena;
 mod block_recovery;
+mod child_memo;
 pub mod command;
 mod cow;
 mod digest;

@@ -28,10 +28,12 @@ pub struct MemoryUsage {
     pub attributes: usize,
     /// Retry cache.
     pub retry_cache: usize,
+    /// Guesses where names are; a fixed size.
+    pub memo: usize,
 }
 
 impl MemoryUsage {
-    /// All tables that grow with files: everything but the retry cache, which is bounded.
+    /// All tables that grow with files: everything but retry cache and guesses, which are bounded.
     pub fn files_total(&self) -> usize {
         self.inodes
             + self.long_names
@@ -76,6 +78,7 @@ impl Namespace {
             quotas: self.quotas.memory_bytes(),
             attributes: self.acls.memory_bytes() + self.xattrs.memory_bytes(),
             retry_cache: self.retry.memory_bytes(),
+            memo: self.memo.memory_bytes(),
         }
     }
 }

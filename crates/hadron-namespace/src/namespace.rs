@@ -8,6 +8,7 @@
 use crate::acl::table::AclTable;
 use crate::arena::Arena;
 use crate::block_recovery::BlockRecovery;
+use crate::child_memo::ChildMemo;
 use crate::command::Caller;
 use crate::cow::CowMap;
 use crate::id_index::IdIndex;
@@ -80,7 +81,12 @@ pub struct Namespace {
     pub(crate) complete_blocks: u64,
     /// Directories, detached ones included, that have a storage policy of their own.
     pub(crate) directory_policies: u64,
+    /// Where names were found before.
+    pub(crate) memo: Arc<ChildMemo>,
 }
+
+/// Directories with fewer children are searched at once.
+pub(crate) const MEMO_CHILDREN: usize = 16;
 
 /// The modes a new inode is asked to have.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +140,7 @@ impl Namespace {
             retry: RetryCache::new(),
             acls: AclTable::new(),
             xattrs: XAttrTable::new(),
+            memo: Arc::new(ChildMemo::new()),
             next_inode: InodeId::ROOT.next(),
             next_block: FIRST_BLOCK_ID,
             last_stamp: GenerationStamp(FIRST_GENERATION_STAMP.0 - 1),
@@ -190,9 +197,22 @@ impl Namespace {
     /// The child of `parent` called `name`; `Err` has the place for it, `None` inside if `parent` is a file.
     pub(crate) fn child(&self, parent: InodeHandle, name: &str) -> Result<InodeHandle, Option<ChildPosition>> {
         let directory = self.directory(parent).ok_or(None)?;
-        directory
+        if directory.len() < MEMO_CHILDREN {
+            return directory
+                .find(name.as_bytes(), |child| self.name_bytes(child))
+                .map_err(Some);
+        }
+        let slot = ChildMemo::slot(parent, name.as_bytes());
+        let guess = self.memo.guess(slot);
+        let is_it = |inode: &Inode| inode.parent() == Some(parent) && inode.name.as_bytes() == name.as_bytes();
+        if self.inodes.find(guess).is_some_and(is_it) {
+            return Ok(guess);
+        }
+        let found = directory
             .find(name.as_bytes(), |child| self.name_bytes(child))
-            .map_err(Some)
+            .map_err(Some)?;
+        self.memo.remember(slot, found);
+        Ok(found)
     }
 
     /// Adds an inode owned by `caller`, with its parent's group, to directory `parent`. The name must be free there.
