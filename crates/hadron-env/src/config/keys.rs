@@ -589,7 +589,7 @@ keys! {
     IPC_SERVER_MAX_CONNECTIONS: Count "" "ipc.server.max.connections" = Some("0"),
         "Most connections; 0: Hadron's own limit.";
     HADRON_IPC_SERVER_REACTORS: Count "" "hadron.ipc.server.reactors" = Some("0"),
-        "Threads of an RPC server that own connections; 0: one a core. At most 64.";
+        "Threads of an RPC server that own connections; 0: one for two cores. At most 64.";
     DFS_SUPPORT_APPEND: Bool "" "dfs.support.append" = Some("true"),
         "Whether files can be appended to.";
     DFS_NAMENODE_ENABLE_RETRYCACHE: Bool "" "dfs.namenode.enable.retrycache" = Some("true"),

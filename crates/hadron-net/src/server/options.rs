@@ -68,7 +68,8 @@ impl RpcServerOptions {
             limit => limit,
         };
         let reactors = match conf.get(keys::HADRON_IPC_SERVER_REACTORS) {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            // The other half is for the journal, for long calls and for the monitors.
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
             count => count,
         };
         Self {
