@@ -1,9 +1,10 @@
-"""Measures Hadron with `hadron bench`, beside Apache HDFS where that can be set up, and keeps the table.
+"""Measures Hadron with `hadron bench`, beside Apache HDFS where that can be set up, and keeps the tables.
 
     python3 interop/bench.py --hadron target/release/hadron --work target/interop [--peer HOME] [--quick]
 
-Both clusters run on this machine, one NameNode and three DataNodes each, and take turns; ratios are of medians. The
-table replaces the section between two marks of docs/performance.md.
+Both clusters run on this machine, one NameNode and three DataNodes each in processes of their own, and take turns
+(A B A B …) after one unmeasured round that warms both. Ratios are of medians. `hadron bench floor` takes turns too where it
+can answer: it says what the kernel alone costs. The tables replace the section between two marks of docs/performance.md.
 """
 
 import argparse
@@ -19,73 +20,156 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
-from lib import apache, fetch  # noqa: E402
-from lib.cluster import Mini  # noqa: E402
+from lib import apache, fetch, profile  # noqa: E402
+from lib.children import Children  # noqa: E402
+from lib.cluster import Daemons  # noqa: E402
 
 PAGE = os.path.join(os.path.dirname(HERE), "docs", "performance.md")
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-# (arguments of hadron bench, the figure that counts)
-RUNS = [(f"nn --op {op} --threads {threads} --count {count}", "ops_per_s")
-        for threads, scale in [(1, 1), (16, 4), (64, 4)]
-        for op, count in [("stat", 10_000 * scale), ("create", 1_500 * scale), ("list", 4_000 * scale), ("mkdirs", 2_000 * scale),
-                          ("rename", 2_000 * scale), ("delete", 2_000 * scale)]]
-RUNS += [("io --write --size 1024 --replication 1", "bytes_per_s"), ("io --write --size 1024 --replication 3", "bytes_per_s"),
-         ("io --read --size 1024 --replication 1", "bytes_per_s"),
-         ("small --write --threads 1 --count 40 --replication 1", "p50_ms"),
-         ("small --write --threads 16 --count 400 --replication 3", "ops_per_s"),
-         ("small --read --threads 16 --count 1500 --replication 1", "ops_per_s")]
+RUN_SECONDS = 600
+METADATA = {"stat": (15_000, 60_000), "create": (1_500, 10_000), "list": (5_000, 20_000), "mkdirs": (2_000, 20_000),
+            "rename": (2_000, 20_000), "delete": (2_000, 20_000)}
+# (title, [(arguments of hadron bench, the figure that counts)])
+TABLES = [
+    ("Metadata: N connections with one call in flight each (`create` is create + complete; `list` is of 100 entries)",
+     [(f"nn --op {op} --threads {threads} --count {counts[threads > 1]}", "ops_per_s")
+      for threads in [1, 16, 64] for op, counts in METADATA.items()]),
+    ("Large files", [("io --write --size 1024 --replication 1", "bytes_per_s"), ("io --write --size 1024 --replication 3", "bytes_per_s"),
+                     ("io --read --size 1024 --replication 1", "bytes_per_s"),
+                     ("io --read --size 512 --threads 4 --replication 1", "bytes_per_s")]),
+    ("Files of 4 KiB", [(f"small --write --threads {threads} --count {count} --replication {replication}", "ops_per_s")
+                        for threads, count in [(1, 40), (16, 400), (64, 1200)] for replication in [1, 3]] +
+     [(f"small --read --threads {threads} --count {count} --replication 1", "ops_per_s")
+      for threads, count in [(1, 500), (16, 1500), (64, 3000)]]),
+]
+# What is profiled: (title, arguments, whose processes)
+PROFILES = [("getFileInfo, 16 connections", "nn --op stat --threads 16 --count 200000", "nn"),
+            ("create + complete, 16 connections", "nn --op create --threads 16 --count 20000", "nn"),
+            ("create + complete, 1 connection", "nn --op create --threads 1 --count 4000", "nn"),
+            ("write of 2 GiB with 3 replicas, all DataNodes", "io --write --size 2048 --replication 3", "dn")]
 
 
-def measure(hadron, url, arguments):
-    done = subprocess.run([hadron, "bench", *arguments.split(), "--url", url], capture_output=True, text=True, timeout=600)
-    try:
-        line = json.loads(done.stdout.strip().splitlines()[-1])
-    except (IndexError, ValueError):
-        print(f"  {arguments} against {url}: {done.stderr.strip()[-300:]}", file=sys.stderr)
-        return None
-    if line.get("errors"):
-        print(f"  {arguments} against {url}: {line.get('first_error')}", file=sys.stderr)
-        return None
-    return line
+class Floor:
+    """`hadron bench floor` as a child process."""
+
+    def __init__(self, hadron, folder):
+        self.hadron, self.folder = hadron, folder
+        self.children = Children(folder)
+
+    def __enter__(self):
+        command = [self.hadron, "bench", "floor", "--journal", os.path.join(self.folder, "floor.dat")]
+        self.children.launch("floor", command, read=True)
+        self.url = self.children.read_line("floor", 30).split(" ")[1]
+        return self
+
+    def __exit__(self, *_):
+        self.children.end()
+
+
+class Side:
+    """A server that takes its turn."""
+
+    def __init__(self, name, url, children, only=""):
+        self.name, self.url, self.only = name, url, only
+        self.pids = [str(process.pid) for process in children.processes.values()]
+
+    def measure(self, hadron, arguments):
+        if not arguments.startswith(self.only):
+            return None
+        command = [hadron, "bench", *arguments.split(), "--url", self.url, "--pids", ",".join(self.pids)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS)
+        try:
+            line = json.loads(done.stdout.strip().splitlines()[-1])
+        except (IndexError, ValueError):
+            line = {"errors": 1, "first_error": done.stderr.strip()[-300:]}
+        if line.get("errors"):
+            print(f"  {arguments} against {self.name}: {line.get('first_error')}", file=sys.stderr)
+            return None
+        return line
 
 
 def shown(figure, value):
     if value is None:
         return "–"
-    if figure == "bytes_per_s":
-        return f"{value / 1e6:.0f} MB/s"
-    return f"{value:.2f} ms" if figure == "p50_ms" else f"{value:.0f}/s"
+    return f"{value / 1e6:.0f} MB/s" if figure == "bytes_per_s" else f"{value:.0f}/s" if value >= 100 else f"{value:.1f}/s"
 
 
-def compare(hadron, ours, theirs, repetitions, quick):
-    rows = []
-    for arguments, figure in RUNS:
+def cpu(line):
+    """CPU of the server: microseconds an operation, or seconds a GiB."""
+    if "bytes_per_s" in line and line["bench"] == "io":
+        return line["server_cpu_s"] / (line["bytes_per_s"] * line["seconds"] / 2**30)
+    return line["server_cpu_us_per_op"]
+
+
+def row(arguments, figure, lines):
+    medians = {name: {"figure": statistics.median(line[figure] for line in found), "cpu": statistics.median(map(cpu, found)),
+                      "p50": statistics.median(line["p50_ms"] for line in found), "p99": statistics.median(line["p99_ms"] for line in found)}
+               for name, found in lines.items() if found}
+    ours, theirs, floor = (medians.get(name) for name in ["Hadron", "Apache", "floor"])
+
+    def cell(side, text):
+        return text(side) if side else "–"
+
+    unit = "s/GiB" if figure == "bytes_per_s" else "µs"
+    def used(side):
+        return cell(side, lambda found: f"{found['cpu']:.2f} {unit}" if found["cpu"] < 10 else f"{found['cpu']:.0f} {unit}")
+
+    def latency(side):
+        return cell(side, lambda found: f"{found['p50']:.2f} / {found['p99']:.2f}")
+
+    times = f"{ours['figure'] / theirs['figure']:.1f}×" if ours and theirs else "–"
+    share = f"{ours['cpu'] / theirs['cpu']:.2f}" if ours and theirs and theirs["cpu"] else "–"
+    return [f"`{arguments}`", cell(ours, lambda found: shown(figure, found["figure"])), cell(theirs, lambda found: shown(figure, found["figure"])),
+            times, latency(ours), latency(theirs), used(ours), used(theirs), share, used(floor)]
+
+
+def compare(hadron, sides, rows, repetitions, quick):
+    table = []
+    for arguments, figure in rows:
         if quick:
-            arguments = arguments.replace("--size 1024", "--size 64")
-        values = {"ours": [], "theirs": []}
-        for _ in range(repetitions):
-            for side, url in [("theirs", theirs), ("ours", ours)]:
-                line = measure(hadron, url, arguments) if url else None
-                if line:
-                    values[side].append(line[figure])
-        median = {side: statistics.median(found) if found else None for side, found in values.items()}
-        ratio = "–"
-        if median["ours"] and median["theirs"]:
-            times = median["ours"] / median["theirs"]
-            ratio = f"{1 / times if figure == 'p50_ms' else times:.1f}×"
-        rows.append((arguments, shown(figure, median["ours"]), shown(figure, median["theirs"]), ratio))
-        print("  " + " | ".join(rows[-1]), flush=True)
-    return rows
+            arguments = arguments.replace("--size 1024", "--size 64").replace("--size 512", "--size 64")
+        lines = {side.name: [] for side in sides}
+        for round_number in range(repetitions + 1):
+            for side in sides:
+                line = side.measure(hadron, arguments)
+                # The first round warms caches and JVMs.
+                if line and round_number > 0:
+                    lines[side.name].append(line)
+        table.append(row(arguments, figure, lines))
+        print("  " + " | ".join(table[-1]), flush=True)
+    return table
 
 
-def keep(rows, notes):
+def keep(sections):
     text = open(PAGE).read() if os.path.exists(PAGE) else f"# Performance\n\n{BEGIN}\n{END}\n"
     before, rest = text.split(BEGIN, 1)
     after = rest.split(END, 1)[1]
-    table = ["| `hadron bench …` | Hadron | Apache 2.7.3 | Hadron is better by |", "|---|---|---|---|"]
-    table += [f"| `{arguments}` | {ours} | {theirs} | {ratio} |" for arguments, ours, theirs, ratio in rows]
     with open(PAGE, "w") as page:
-        page.write(before + BEGIN + "\n" + "\n".join(notes) + "\n\n" + "\n".join(table) + "\n" + END + after)
+        page.write(before + BEGIN + "\n" + "\n\n".join(sections) + "\n" + END + after)
+
+
+def as_table(title, rows):
+    head = ["`hadron bench …`", "Hadron", "Apache", "Hadron is faster by", "Hadron p50 / p99 ms", "Apache p50 / p99 ms", "Hadron CPU",
+            "Apache CPU", "CPU ratio", "floor CPU"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return f"### {title}\n\n" + "\n".join(lines + ["| " + " | ".join(cells) + " |" for cells in rows])
+
+
+def profiles(hadron, ours, quick):
+    """Where the server's CPU goes, by symbol."""
+    sections = []
+    for title, arguments, whose in PROFILES:
+        if quick:
+            arguments = arguments.replace("--size 2048", "--size 128").replace("0000", "000")
+        pids = [str(process.pid) for name, process in ours.processes.items() if name.startswith(whose)]
+        command = [hadron, "bench", *arguments.split(), "--url", ours.url]
+        try:
+            top = profile.top(pids, command, RUN_SECONDS)
+        except profile.Absent as reason:
+            return [f"### Where Hadron's CPU goes\n\nNot measured: {reason}."]
+        sections.append(f"#### {title}: `hadron bench {arguments}`\n\n{top}")
+    return ["### Where Hadron's CPU goes\n\nShares of the samples of the servers' processes, preparation and removal included "
+            "(`perf record`).\n\n" + "\n\n".join(sections)]
 
 
 def main():
@@ -95,29 +179,48 @@ def main():
     parser.add_argument("--peer", help="folder with an unpacked Apache HDFS 2.7.3 (lib/ and web/)")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="little data, one repetition")
+    parser.add_argument("--only", help="only rows whose arguments begin so, e.g. 'nn --op stat'; prints and keeps nothing")
     options = parser.parse_args()
     hadron, work = os.path.abspath(options.hadron), os.path.abspath(options.work)
     os.makedirs(work, exist_ok=True)
     repetitions = 1 if options.quick else options.repetitions
-    notes = [f"Measured {time.strftime('%Y-%m-%d')} by `cargo xtask bench` on {os.cpu_count()} cores, {platform.machine()}, Linux "
-             f"{platform.release().split('-')[0]}; one NameNode and three DataNodes on the machine of the client; medians of {repetitions}."]
-    memory = subprocess.run([hadron, "bench", "nn", "--memory"], capture_output=True, text=True)
-    if memory.returncode == 0:
-        line = json.loads(memory.stdout.strip().splitlines()[-1])
-        notes.append(f"A file with one block and three replicas takes {line['bytes_per_file']} bytes of the NameNode's memory "
-                     f"({line['files']} files, `hadron bench nn --memory`).")
+    sections = [f"Measured {time.strftime('%Y-%m-%d')} by `cargo xtask bench` on {os.cpu_count()} cores, {platform.machine()}, Linux "
+                f"{platform.release().split('-')[0]}; one NameNode and three DataNodes each, in processes of their own, on the machine of the "
+                f"client; medians of {repetitions} after a warm-up, in turns. CPU is that of all the server's processes, for an operation or a "
+                "GiB; the floor is `hadron bench floor`: sockets, RPC frames and one synchronous write for each batch of mutations, nothing "
+                "else."]
+    if not options.only:
+        memory = subprocess.run([hadron, "bench", "nn", "--memory"], capture_output=True, text=True)
+        if memory.returncode == 0:
+            line = json.loads(memory.stdout.strip().splitlines()[-1])
+            sections.append(f"A file with one block and three replicas takes {line['bytes_per_file']} bytes of the NameNode's memory "
+                            f"({line['files']} files, `hadron bench nn --memory`).")
     peer = None
     try:
         peer = options.peer or apache.unpack(work)
     except fetch.Absent as reason:
         print(f"SKIPPED Apache HDFS: {reason}")
-    with tempfile.TemporaryDirectory(prefix="hadron-bench-") as folder, Mini(hadron) as mini:
-        if peer is None:
-            rows = compare(hadron, mini.url, None, repetitions, options.quick)
-        else:
-            with apache.Apache(os.path.abspath(peer), folder) as theirs:
-                rows = compare(hadron, mini.url, theirs.url, repetitions, options.quick)
-    keep(rows, notes)
+        sections.append(f"Apache HDFS was not measured: {reason}.")
+    with tempfile.TemporaryDirectory(prefix="hadron-bench-", dir=work) as folder, Daemons(hadron) as ours:
+        os.makedirs(os.path.join(folder, "floor"))
+        theirs = apache.Apache(os.path.abspath(peer), folder) if peer else None
+        try:
+            with Floor(hadron, os.path.join(folder, "floor")) as floor:
+                sides = [Side("Hadron", ours.url, ours.children), Side("floor", floor.url, floor.children, only="nn")]
+                if theirs:
+                    theirs.start()
+                    sides.insert(0, Side("Apache", theirs.url, theirs.children))
+                for title, rows in TABLES:
+                    rows = [found for found in rows if found[0].startswith(options.only or "")]
+                    if rows:
+                        sections.append(as_table(title, compare(hadron, sides, rows, repetitions, options.quick)))
+        finally:
+            if theirs:
+                theirs.__exit__()
+        if options.only:
+            return
+        sections += profiles(hadron, ours, options.quick)
+    keep(sections)
     print(f"kept in {os.path.relpath(PAGE)}")
 
 

@@ -127,6 +127,8 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchKind {
     /// Metadata calls over raw RPC connections.
     Nn(crate::bench::nn::NnArgs),
+    /// Not a NameNode but the least one could do here: a server to run `bench nn` against.
+    Floor(crate::bench::floor::FloorArgs),
     /// Throughput of large files.
     Io(crate::bench::io::IoArgs),
     /// Small files, written and read.
@@ -156,6 +158,7 @@ impl Command {
             Self::Bench(bench) => {
                 match bench.kind {
                     BenchKind::Nn(args) => crate::bench::nn::run(&args)?,
+                    BenchKind::Floor(args) => crate::bench::floor::run(&args)?,
                     BenchKind::Io(args) => crate::bench::io::run(&args)?,
                     BenchKind::Small(args) => crate::bench::small::run(&args)?,
                 }

@@ -4,16 +4,17 @@
 //! verified by the reader as always. Preparation and removal are outside the measured time.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use hadron_client::{CreateOptions, HadronFs};
 use hadron_types::FsPath;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
 use super::figures::Figures;
+use super::server_cpu::ServerPids;
 use crate::cli::ConfArgs;
 
 /// Bytes handed to the writer at once.
@@ -43,6 +44,8 @@ pub(crate) struct IoArgs {
     /// Directory the benchmark works in; made and removed.
     #[arg(long, value_name = "PATH", default_value = "/hadron-bench-io")]
     dir: String,
+    #[command(flatten)]
+    server: ServerPids,
     #[command(flatten)]
     conf: ConfArgs,
 }
@@ -79,11 +82,12 @@ struct File {
 
 type Work = fn(HadronFs, FsPath, File) -> futures::future::BoxFuture<'static, Result<()>>;
 
-async fn all(args: &IoArgs, fs: &HadronFs, folder: &FsPath, work: Work) -> Result<(Figures, Duration)> {
+async fn all(args: &IoArgs, fs: &HadronFs, folder: &FsPath, work: Work) -> Result<Map<String, Value>> {
     let file = File {
         bytes: args.size << 20,
         replication: args.replication,
     };
+    let used = args.server.used();
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for number in 0..args.threads {
@@ -100,7 +104,9 @@ async fn all(args: &IoArgs, fs: &HadronFs, folder: &FsPath, work: Work) -> Resul
             Err(error) => figures.fail(format!("{error:#}")),
         }
     }
-    Ok((figures, started.elapsed()))
+    let mut line = figures.json(started.elapsed(), figures.count() as u64 * (args.size << 20));
+    args.server.report(&mut line, used, figures.count());
+    Ok(line)
 }
 
 async fn write(fs: HadronFs, path: FsPath, file: File) -> Result<()> {
@@ -149,9 +155,7 @@ pub(super) fn pattern(len: usize) -> Arc<[u8]> {
     bytes.into()
 }
 
-fn report(args: &IoArgs, url: &str, op: &str, (mut figures, wall): (Figures, Duration)) {
-    let bytes = figures.count() as u64 * (args.size << 20);
-    let line = figures.json(wall, bytes);
+fn report(args: &IoArgs, url: &str, op: &str, line: Map<String, Value>) {
     let head = [
         ("bench", json!("io")),
         ("op", json!(op)),

@@ -3,9 +3,11 @@
 //! What it does not do: compare or judge; `cargo xtask bench` does, by running this against both.
 
 mod figures;
+pub(crate) mod floor;
 pub(crate) mod io;
 mod memory;
 pub(crate) mod nn;
+mod server_cpu;
 pub(crate) mod small;
 
 use anyhow::{Result, bail};

@@ -18,6 +18,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::figures::Figures;
+use super::server_cpu::ServerPids;
 use crate::cli::ConfArgs;
 
 /// Entries below one directory, so that no directory grows beyond what is usual.
@@ -70,6 +71,8 @@ pub(crate) struct NnArgs {
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     files: u64,
     #[command(flatten)]
+    server: ServerPids,
+    #[command(flatten)]
     conf: ConfArgs,
 }
 
@@ -96,7 +99,11 @@ pub(crate) fn run(args: &NnArgs) -> Result<()> {
     } else {
         args.op.clone()
     };
-    let runtime = crate::settings::runtime()?;
+    // One thread: the client is to take as little of a shared machine as it can.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     for threads in &args.threads {
         for operation in &operations {
             let bench = Bench {
@@ -104,6 +111,7 @@ pub(crate) fn run(args: &NnArgs) -> Result<()> {
                 count: args.count,
                 dir: args.dir.clone(),
                 client: format!("hadron-bench-{}", std::process::id()),
+                server: args.server.clone(),
             };
             let line = runtime.block_on(measure(Arc::new(bench), addr, *threads, conf.user_name()))?;
             super::print(
@@ -125,6 +133,7 @@ struct Bench {
     count: u64,
     dir: String,
     client: String,
+    server: ServerPids,
 }
 
 async fn measure(
@@ -163,6 +172,7 @@ async fn measure(
             }
         });
     }
+    let used = bench.server.used();
     barrier.wait().await;
     let started = Instant::now();
     let mut figures = Figures::default();
@@ -170,8 +180,10 @@ async fn measure(
         figures.merge(done?);
     }
     let wall = started.elapsed();
+    let mut line = figures.json(wall.max(Duration::from_micros(1)), 0);
+    bench.server.report(&mut line, used, figures.count());
     bench.delete(&connections[0], &bench.dir).await?;
-    Ok(figures.json(wall.max(Duration::from_micros(1)), 0))
+    Ok(line)
 }
 
 impl Bench {

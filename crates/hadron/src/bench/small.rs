@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use hadron_client::{CreateOptions, HadronFs};
 use hadron_types::FsPath;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
 use super::figures::Figures;
 use super::io::pattern;
+use super::server_cpu::ServerPids;
 use crate::cli::ConfArgs;
 
 /// `hadron bench small`.
@@ -42,6 +43,8 @@ pub(crate) struct SmallArgs {
     /// Directory the benchmark works in; made and removed.
     #[arg(long, value_name = "PATH", default_value = "/hadron-bench-small")]
     dir: String,
+    #[command(flatten)]
+    server: ServerPids,
     #[command(flatten)]
     conf: ConfArgs,
 }
@@ -85,8 +88,9 @@ enum Deed {
     Read(Arc<[u8]>),
 }
 
-async fn all(args: &SmallArgs, clients: &[HadronFs], folder: &FsPath, deed: Deed) -> Result<(Figures, Duration)> {
+async fn all(args: &SmallArgs, clients: &[HadronFs], folder: &FsPath, deed: Deed) -> Result<Map<String, Value>> {
     let next = Arc::new(AtomicU64::new(0));
+    let used = args.server.used();
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for fs in clients {
@@ -112,7 +116,9 @@ async fn all(args: &SmallArgs, clients: &[HadronFs], folder: &FsPath, deed: Deed
     while let Some(done) = tasks.join_next().await {
         figures.merge(done?);
     }
-    Ok((figures, started.elapsed()))
+    let mut line = figures.json(started.elapsed(), figures.count() as u64 * args.size);
+    args.server.report(&mut line, used, figures.count());
+    Ok(line)
 }
 
 async fn one(fs: &HadronFs, path: &FsPath, deed: &Deed, replication: u32) -> Result<()> {
@@ -143,9 +149,7 @@ async fn one(fs: &HadronFs, path: &FsPath, deed: &Deed, replication: u32) -> Res
     Ok(())
 }
 
-fn report(args: &SmallArgs, url: &str, op: &str, (mut figures, wall): (Figures, Duration)) {
-    let bytes = figures.count() as u64 * args.size;
-    let line = figures.json(wall, bytes);
+fn report(args: &SmallArgs, url: &str, op: &str, line: Map<String, Value>) {
     let head = [
         ("bench", json!("small")),
         ("op", json!(op)),
