@@ -168,6 +168,9 @@ impl HadronFs {
         }
         Ok(all)
     }
+    pub(crate) fn namenode(&self) -> &NameNode {
+        &self.shared.namenode
+    }
     /// Totals of the subtree at `path`.
     pub async fn content_summary(&self, path: &FsPath) -> Result<ContentSummary> {
         let request = proto::GetContentSummaryRequestProto { path: text(path) };

@@ -15,6 +15,7 @@ mod lease;
 mod listing;
 mod namenode;
 mod peers;
+mod quotas;
 mod reader;
 mod settings;
 mod status;
@@ -24,6 +25,7 @@ mod writer;
 pub use error::{FsError, Result};
 pub use fs::HadronFs;
 pub use listing::Listing;
+pub use quotas::{QuotaChange, QuotaUsage, StoragePolicyInfo};
 pub use reader::FileReader;
 pub use settings::ClientSettings;
 pub use status::{

@@ -156,6 +156,13 @@ calls! {
     get_listing = "getListing" (GetListingRequestProto) -> GetListingResponseProto;
     get_block_locations = "getBlockLocations" (GetBlockLocationsRequestProto) -> GetBlockLocationsResponseProto;
     get_content_summary = "getContentSummary" (GetContentSummaryRequestProto) -> GetContentSummaryResponseProto;
+    get_quota_usage = "getQuotaUsage" (GetQuotaUsageRequestProto) -> GetQuotaUsageResponseProto;
+    set_quota = "setQuota" (SetQuotaRequestProto) -> SetQuotaResponseProto;
+    get_storage_policies = "getStoragePolicies" (GetStoragePoliciesRequestProto) -> GetStoragePoliciesResponseProto;
+    set_storage_policy = "setStoragePolicy" (SetStoragePolicyRequestProto) -> SetStoragePolicyResponseProto;
+    unset_storage_policy = "unsetStoragePolicy" (UnsetStoragePolicyRequestProto) -> UnsetStoragePolicyResponseProto;
+    satisfy_storage_policy = "satisfyStoragePolicy" (SatisfyStoragePolicyRequestProto) -> SatisfyStoragePolicyResponseProto;
+    concat = "concat" (ConcatRequestProto) -> ConcatResponseProto;
     get_server_defaults = "getServerDefaults" (GetServerDefaultsRequestProto) -> GetServerDefaultsResponseProto;
     get_fs_stats = "getFsStats" (GetFsStatusRequestProto) -> GetFsStatsResponseProto;
     get_datanode_report = "getDatanodeReport" (GetDatanodeReportRequestProto) -> GetDatanodeReportResponseProto;

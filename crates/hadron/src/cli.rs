@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// Tools for files in trouble, as `hdfs debug` has them.
     #[command(disable_help_flag = true)]
     Debug(RawArgs),
+    /// Shows and sets storage policies as `hdfs storagepolicies` does.
+    #[command(disable_help_flag = true)]
+    Storagepolicies(RawArgs),
     /// Measures a cluster; one JSON line per run.
     Bench(BenchArgs),
     /// Prints the version.
@@ -155,6 +158,7 @@ impl Command {
             }
             Self::Debug(raw) => crate::debug::main(&raw.args),
             Self::Fs(raw) => crate::fs::main(&raw.args),
+            Self::Storagepolicies(raw) => crate::storagepolicies::main(&raw.args),
             Self::Bench(bench) => {
                 match bench.kind {
                     BenchKind::Nn(args) => crate::bench::nn::run(&args)?,

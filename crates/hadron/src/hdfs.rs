@@ -12,7 +12,7 @@ use hadron_env::config::{Configuration, keys};
 use hadron_types::{ErrorKind, FsAction, FsPath, FsPermission, TimeMs};
 use tokio::runtime::Runtime;
 
-use crate::fs::{CreateOptions, FileSink, FsError, FsResult, Opener, Room, Status, Store, Summary};
+use crate::fs::{CreateOptions, FileSink, FsError, FsResult, Opener, QuotaUsage, Room, Status, Store, Summary};
 use crate::settings::GenericOptions;
 
 /// Mode of new directories before the umask.
@@ -257,6 +257,10 @@ impl Store for HdfsStore {
             space_consumed: sum.space_consumed,
             space_quota: quota(sum.space_quota),
         })
+    }
+
+    fn quota_usage(&self, text: &str) -> FsResult<QuotaUsage> {
+        self.runtime.block_on(self.fs.quota_usage(&path(text)?)).map_err(plain)
     }
 
     fn room(&self) -> FsResult<Room> {

@@ -14,6 +14,7 @@ mod lifetime;
 mod logging;
 mod mini;
 mod settings;
+mod storagepolicies;
 
 use std::process::ExitCode;
 

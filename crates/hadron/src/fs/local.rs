@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hadron_types::{FsAction, FsPermission};
 
-use super::store::{CreateOptions, FileSink, FsError, FsResult, Room, Status, Store, Summary};
+use super::store::{CreateOptions, FileSink, FsError, FsResult, QuotaUsage, Room, Status, Store, Summary};
 
 /// Block size that local files report.
 const LOCAL_BLOCK_SIZE: u64 = 32 << 20;
@@ -167,6 +167,17 @@ impl Store for LocalStore {
 
     fn truncate(&self, _path: &str, _len: u64) -> FsResult<bool> {
         Err(FsError::new("Truncate is not supported by ChecksumFileSystem"))
+    }
+
+    fn quota_usage(&self, path: &str) -> FsResult<QuotaUsage> {
+        let sum = self.summary(path)?;
+        Ok(QuotaUsage {
+            names: sum.files + sum.directories,
+            name_quota: sum.quota,
+            space: sum.space_consumed,
+            space_quota: sum.space_quota,
+            types: Vec::new(),
+        })
     }
 
     fn summary(&self, path: &str) -> FsResult<Summary> {

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 
 pub(crate) use shell::Opener;
-pub(crate) use store::{CreateOptions, FileSink, FsError, FsResult, Room, Status, Store, Summary};
+pub(crate) use store::{CreateOptions, FileSink, FsError, FsResult, QuotaUsage, Room, Status, Store, Summary};
 
 use shell::{Shell, Stop};
 
@@ -47,7 +47,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         "[-f] [-p] [-crc] [-ignoreCrc] <src> ... <localdst>",
         copy::get,
     ),
-    ("count", "[-q] [-h] [-v] [-u] [-x] [-e] [-s] <path> ...", usage::count),
+    (
+        "count",
+        "[-q] [-h] [-v] [-t [<storage type>]] [-u] [-x] [-e] [-s] <path> ...",
+        usage::count,
+    ),
     ("cp", "[-f] [-p | -p[topax]] [-d] <src> ... <dst>", copy::cp),
     ("df", "[-h] [<path> ...]", usage::df),
     ("du", "[-s] [-h] [-v] [-x] <path> ...", usage::du),

@@ -111,6 +111,8 @@ pub(crate) struct Summary {
     pub(crate) space_quota: i64,
 }
 
+pub(crate) use hadron_client::QuotaUsage;
+
 /// Room in the store, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Room {
@@ -152,6 +154,8 @@ pub(crate) trait Store {
     /// Cuts a file; false: it goes on in the background, and the length tells when it is done.
     fn truncate(&self, path: &str, len: u64) -> FsResult<bool>;
     fn summary(&self, path: &str) -> FsResult<Summary>;
+    /// What counts against the quota of a directory; where there is none, all below it.
+    fn quota_usage(&self, path: &str) -> FsResult<QuotaUsage>;
     fn room(&self) -> FsResult<Room>;
     /// Whether the caller may.
     fn may(&self, path: &str, action: FsAction) -> FsResult<bool>;

@@ -4,7 +4,8 @@ use super::format::{self, Table};
 use super::item::Item;
 use super::options::Takes;
 use super::shell::{Shell, Stop};
-use super::store::Summary;
+use super::store::{QuotaUsage, Summary};
+use hadron_types::StorageType;
 
 const DU: Takes = Takes::at_least(0, &["h", "s", "v", "x"]);
 const DF: Takes = Takes::at_least(0, &["h"]);
@@ -67,58 +68,118 @@ pub(crate) fn df(shell: &mut Shell<'_>, args: &[String]) -> Result<i32, Stop> {
 }
 
 pub(crate) fn count(shell: &mut Shell<'_>, args: &[String]) -> Result<i32, Stop> {
-    let options = COUNT.parse(args).map_err(Stop::Usage)?;
+    let (args, types) = take_types(args);
+    let options = COUNT.parse(&args).map_err(Stop::Usage)?;
     let (quotas, only_quotas, human) = (options.has("q") || options.has("u"), options.has("u"), options.has("h"));
+    let types = match types.filter(|_| quotas) {
+        Some(names) => Some(quota_types(&names).map_err(Stop::Usage)?),
+        None => None,
+    };
     if options.has("v") {
         let mut header = String::new();
-        if quotas {
+        if let Some(types) = &types {
+            for kind in types {
+                let quota = format!("{}_QUOTA", kind.name());
+                header += &format!("{quota:>13} {:>17} ", format!("REM_{quota}"));
+            }
+        } else if quotas {
             header += &format!(
                 "{:>12} {:>15} {:>15} {:>15} ",
                 "QUOTA", "REM_QUOTA", "SPACE_QUOTA", "REM_SPACE_QUOTA"
             );
         }
-        if !only_quotas {
+        if !only_quotas && types.is_none() {
             header += &format!("{:>12} {:>12} {:>18} ", "DIR_COUNT", "FILE_COUNT", "CONTENT_SIZE");
         }
         shell.say(&format!("{header}PATHNAME"))?;
     }
     shell.each(&options.rest, |shell, item| {
-        let sum = item.store.summary(&item.path)?;
-        let mut line = if quotas {
-            quota_columns(&sum, human)
+        let line = if let Some(types) = &types {
+            type_columns(&item.store.quota_usage(&item.path)?, types, human)
+        } else if only_quotas {
+            quota_columns(&item.store.quota_usage(&item.path)?, human)
         } else {
-            String::new()
-        };
-        if !only_quotas {
-            line += &format!(
-                "{:>12} {:>12} {:>18} ",
+            let sum = item.store.summary(&item.path)?;
+            let columns = if quotas {
+                quota_columns(&usage_of(&sum), human)
+            } else {
+                String::new()
+            };
+            format!(
+                "{columns}{:>12} {:>12} {:>18} ",
                 format::size(sum.directories, human),
                 format::size(sum.files, human),
                 format::size(sum.length, human)
-            );
-        }
+            )
+        };
         shell.say(&format!("{line}{}", item.text))
     })?;
     Ok(shell.exit_code())
 }
 
-fn quota_columns(sum: &Summary, human: bool) -> String {
+/// Takes `-t [<storage type>]` out of the options in front of the paths; its value, if any, is the word behind it as long
+/// as a path is left.
+fn take_types(args: &[String]) -> (Vec<String>, Option<String>) {
+    let mut args = args.to_vec();
+    let options = args.iter().take_while(|arg| arg.starts_with('-') && *arg != "--");
+    let Some(at) = options.enumerate().find_map(|(at, arg)| (arg == "-t").then_some(at)) else {
+        return (args, None);
+    };
+    args.remove(at);
+    let has_value = args.len() > 1 && args.get(at).is_some_and(|next| !next.starts_with('-'));
+    let value = if has_value { args.remove(at) } else { String::new() };
+    (args, Some(value))
+}
+
+/// The storage types named, all that can have a quota for none or `all`.
+fn quota_types(names: &str) -> Result<Vec<StorageType>, String> {
+    if names.is_empty() || names.eq_ignore_ascii_case("all") {
+        return Ok(hadron_namespace::QUOTA_TYPES.to_vec());
+    }
+    names
+        .split(',')
+        .map(|name| StorageType::from_name(name).ok_or_else(|| format!("unknown storage type {name}")))
+        .collect()
+}
+
+fn usage_of(sum: &Summary) -> QuotaUsage {
+    QuotaUsage {
+        names: sum.files + sum.directories,
+        name_quota: sum.quota,
+        space: sum.space_consumed,
+        space_quota: sum.space_quota,
+        types: Vec::new(),
+    }
+}
+
+/// A limit and what is left of it; `none` and `inf` where there is none.
+fn limit_columns(quota: i64, used: u64, is_set: bool, human: bool) -> (String, String) {
     let signed = |value: i64| {
         let size = format::size(value.unsigned_abs(), human);
         if value < 0 { format!("-{size}") } else { size }
     };
-    let left = |quota: i64, used: u64| signed(quota.saturating_sub_unsigned(used));
-    let (names, names_left) = if sum.quota > 0 {
-        (signed(sum.quota), left(sum.quota, sum.files + sum.directories))
+    if is_set {
+        (signed(quota), signed(quota.saturating_sub_unsigned(used)))
     } else {
         ("none".to_owned(), "inf".to_owned())
-    };
-    let (space, space_left) = if sum.space_quota >= 0 {
-        (signed(sum.space_quota), left(sum.space_quota, sum.space_consumed))
-    } else {
-        ("none".to_owned(), "inf".to_owned())
-    };
+    }
+}
+
+fn quota_columns(usage: &QuotaUsage, human: bool) -> String {
+    let (names, names_left) = limit_columns(usage.name_quota, usage.names, usage.name_quota > 0, human);
+    let (space, space_left) = limit_columns(usage.space_quota, usage.space, usage.space_quota >= 0, human);
     format!("{names:>12} {names_left:>15} {space:>15} {space_left:>15} ")
+}
+
+fn type_columns(usage: &QuotaUsage, types: &[StorageType], human: bool) -> String {
+    let mut columns = String::new();
+    for kind in types {
+        let found = usage.types.iter().find(|(known, _, _)| known == kind);
+        let (quota, used) = found.map_or((-1, 0), |&(_, quota, used)| (quota, used));
+        let (quota, left) = limit_columns(quota, used, quota >= 0, human);
+        columns += &format!("{quota:>13} {left:>17} ");
+    }
+    columns
 }
 
 pub(crate) fn stat(shell: &mut Shell<'_>, args: &[String]) -> Result<i32, Stop> {
