@@ -171,6 +171,7 @@ fn limits(conf: &Configuration) -> Limits {
         posix_acl_inheritance: Some(conf.get(keys::DFS_NAMENODE_POSIX_ACL_INHERITANCE_ENABLED)),
         max_xattrs_per_inode: count(conf.get(keys::DFS_NAMENODE_MAX_XATTRS_PER_INODE)),
         max_xattr_len: Some(narrow(conf.get(keys::DFS_NAMENODE_MAX_XATTR_SIZE))),
+        max_objects: Some(conf.get(keys::DFS_NAMENODE_MAX_OBJECTS) as u64).filter(|&limit| limit != 0),
     }
 }
 

@@ -157,6 +157,9 @@ pub struct Limits {
     /// `dfs.namenode.fs-limits.max-xattr-size` (16384 bytes of name and value).
     #[prost(uint32, optional, tag = "22")]
     pub max_xattr_len: Option<u32>,
+    /// `dfs.namenode.max.objects` (0 = none): inodes and blocks.
+    #[prost(uint64, optional, tag = "8")]
+    pub max_objects: Option<u64>,
 }
 
 /// A block as a command carries it.

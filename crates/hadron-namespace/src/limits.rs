@@ -57,6 +57,10 @@ impl Limits {
     pub fn xattr_len(&self) -> u32 {
         self.max_xattr_len.unwrap_or(DEFAULT_MAX_XATTR_LEN)
     }
+    /// Most inodes and blocks; `None`: no limit.
+    pub fn objects(&self) -> Option<u64> {
+        self.max_objects.filter(|&limit| limit != 0)
+    }
     /// Access-time precision in ms; 0 = access times are off.
     pub fn access_time_precision(&self) -> u64 {
         self.access_time_precision_ms

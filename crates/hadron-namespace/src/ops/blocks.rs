@@ -33,6 +33,7 @@ impl Operation for AddBlock {
     type Plan = AddBlockPlan;
 
     fn plan(&self, namespace: &Namespace, context: Context<'_>) -> HadoopResult<AddBlockPlan> {
+        namespace.check_objects(context)?;
         let at = namespace.resolve_file(context.caller, &self.path, self.file_id)?;
         let file = namespace.check_lease(&at, &self.holder, self.file_id)?;
         let last = namespace.last_block(file);

@@ -53,6 +53,7 @@ impl Operation for Create {
             Some(existing) => self.plan_existing(namespace, context, &at, existing)?,
             None => self.plan_missing(namespace, &at)?,
         }
+        namespace.check_objects(context)?;
         if at.last().is_none() {
             namespace.check_new_names(context, &at)?;
         }

@@ -52,6 +52,7 @@ impl Operation for Mkdirs {
         if !self.create_parent {
             namespace.check_parent_is_directory(&at)?;
         }
+        namespace.check_objects(context)?;
         namespace.check_new_names(context, &at)?;
         namespace.verify_missing_names(&at)?;
         Ok(Some(at))
@@ -109,6 +110,17 @@ impl Namespace {
     pub(super) fn verify_missing_names(&self, at: &Resolved) -> HadoopResult<()> {
         let existing = at.inodes.len();
         self.verify_new_names(at.inodes[existing - 1], at.depth - existing, QuotaUsage::default())
+    }
+
+    /// Refuses another inode or block where there are as many as may be.
+    pub(super) fn check_objects(&self, context: Context<'_>) -> HadoopResult<()> {
+        let objects = self.inodes.len() as u64 + self.blocks.len() as u64;
+        match context.limits.objects() {
+            Some(limit) if limit <= objects => Err(HadoopError::io(format!(
+                "Exceeded the configured number of objects {limit} in the filesystem."
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses reserved names and names that are too long.

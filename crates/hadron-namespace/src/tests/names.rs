@@ -105,6 +105,30 @@ fn limits_on_names() {
 }
 
 #[test]
+fn inodes_and_blocks_are_limited_together() {
+    let mut world = World::new();
+    let file = world.open(&root(), "/f", "h");
+    let limits = |most| Limits {
+        max_objects: Some(most),
+        ..Limits::default()
+    };
+    let add = AddBlock {
+        path: "/f".to_owned(),
+        file_id: file,
+        holder: "h".to_owned(),
+        previous: None,
+        replicated: Vec::new(),
+    };
+    for op in [Op::from(mkdirs("/d", 0o755)), create("/g", "h").into(), add.into()] {
+        let command = |most| Command::new(root(), TimeMs(2_000), op.clone()).with_limits(limits(most));
+        let text = "Exceeded the configured number of objects 2 in the filesystem.";
+        assert_eq!(world.ns.check(&command(2)), Err(HadoopError::io(text)));
+        assert_eq!(world.ns.check(&command(3)), Ok(()));
+        assert_eq!(world.ns.check(&command(0)), Ok(()), "no limit");
+    }
+}
+
+#[test]
 fn traversal_and_reads() {
     let mut world = World::new();
     world.mkdirs(&root(), "/home", 0o777);

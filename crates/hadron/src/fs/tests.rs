@@ -207,6 +207,11 @@ fn questions() {
         "           2            2                  7 {d}\n",
         "",
     );
+    let none = format!("{:>12} {:>15} {:>15} {:>15} ", "none", "inf", "none", "inf");
+    check(dir, "-count -u {d}", 0, &format!("{none}{{d}}\n"), "");
+    let header = format!("{:>13} {:>17} PATHNAME\n", "SSD_QUOTA", "REM_SSD_QUOTA");
+    let line = format!("{:>13} {:>17} {{d}}\n", "none", "inf");
+    check(dir, "-count -q -v -t ssd {d}", 0, &format!("{header}{line}"), "");
     check(
         dir,
         "-touchz {d}/small",
@@ -228,6 +233,7 @@ fn wrong_usage() {
             "-chmod 999 /",
             "-chmod: chmod : mode '999' does not match the expected pattern.",
         ),
+        ("-count -q -t tape /", "-count: unknown storage type tape"),
         ("-setrep 0 /", "-setrep: replication must be >= 1"),
         ("-truncate -1 /x", "-truncate: Illegal option -1"),
         ("-truncate 5", "-truncate: Not enough arguments: expected 2 but got 1"),

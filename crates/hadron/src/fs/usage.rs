@@ -126,7 +126,8 @@ fn take_types(args: &[String]) -> (Vec<String>, Option<String>) {
         return (args, None);
     };
     args.remove(at);
-    let has_value = args.len() > 1 && args.get(at).is_some_and(|next| !next.starts_with('-'));
+    // Words in front are options: what is left begins here.
+    let has_value = args.len() - at > 1 && args.get(at).is_some_and(|next| !next.starts_with('-'));
     let value = if has_value { args.remove(at) } else { String::new() };
     (args, Some(value))
 }
@@ -230,4 +231,52 @@ fn described(item: &Item, pattern: &str) -> Result<String, Stop> {
         }
     }
     Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_shown_with_what_is_left() {
+        let usage = QuotaUsage {
+            names: 4,
+            name_quota: 10,
+            space: 3 << 30,
+            space_quota: 1 << 30,
+            types: vec![(StorageType::Disk, 2048, 1024), (StorageType::Ssd, -1, 7)],
+        };
+        assert_eq!(
+            quota_columns(&usage, true),
+            format!("{:>12} {:>15} {:>15} {:>15} ", "10", "6", "1 G", "-2 G")
+        );
+        assert_eq!(
+            type_columns(
+                &usage,
+                &[StorageType::Ssd, StorageType::Disk, StorageType::Archive],
+                false
+            ),
+            format!(
+                "{:>13} {:>17} {:>13} {:>17} {:>13} {:>17} ",
+                "none", "inf", "2048", "1024", "none", "inf"
+            )
+        );
+    }
+
+    #[test]
+    fn the_word_behind_t_is_its_value_while_a_path_is_left() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (line, rest, types) in [
+            ("-q -t ssd /a", "-q /a", Some("ssd")),
+            ("-q -t /a", "-q /a", Some("")),
+            ("-t -q /a", "-q /a", Some("")),
+            ("-q /a -t", "-q /a -t", None),
+        ] {
+            assert_eq!(
+                take_types(&words(line)),
+                (words(rest), types.map(str::to_owned)),
+                "{line}"
+            );
+        }
+    }
 }
