@@ -27,6 +27,7 @@ JUDGES = [
     ("shell_versions", [], True),
     ("checksums", [], True),
     ("hadron_cli", [], True),
+    ("refused_calls", [], True),
     ("arrow_datasets", ["hdfs-native", "pyarrow"], True),
     ("snakebite_client", ["snakebite"], True),
     ("spark_jobs", [], True),
