@@ -42,26 +42,6 @@ MORE = """
 -cp -p {b}/small {b}/c/twin
 -cp {b}/c {b}/c2
 -count {b} {b}/c2
--ls /.reserved
--mkdir /.reserved/new
--rm -r /.reserved
--mkdir {b}/a:b
--ls {b}/.snapshot
--rm -r -skipTrash {b}/c2
--rm -r -skipTrash /
--count -q {b}
--expunge
--ls -R {b}
-"""
-# Not played yet.
-LATER = """
--truncate 5 {b}/small
--cat {b}/small
--truncate 100 {b}/small
--truncate 5 {b}/none
--truncate 5 {b}/c
--truncate -w 1048577 {b}/big
--get {b}/big {l}/big-cut
 -setfacl -m user:alice:rwx {b}/c
 -getfacl {b}/c
 -setfacl -m default:group:crew:r-x,default:user::rwx {b}/c
@@ -78,7 +58,6 @@ LATER = """
 -getfacl {b}/small
 -chmod 770 {b}/small
 -getfacl {b}/small
--setfacl -k {b}/c
 -setfacl -b {b}/small
 -getfacl {b}/c {b}/small
 -setfattr -n user.color -v red {b}/small
@@ -96,6 +75,27 @@ LATER = """
 -setfattr -n user.x {b}/none
 -cp -px {b}/small {b}/attributed
 -getfattr -d {b}/attributed
+-ls /.reserved
+-mkdir /.reserved/new
+-rm -r /.reserved
+-mkdir {b}/a:b
+-ls {b}/.snapshot
+-rm -r -skipTrash {b}/c2
+-rm -r -skipTrash /
+-count -q {b}
+-expunge
+-ls -R {b}
+"""
+# Not played yet: truncate, snapshot refusals, and the mark of an ACL in a listing once its defaults are gone.
+LATER = """
+-truncate 5 {b}/small
+-cat {b}/small
+-truncate 100 {b}/small
+-truncate 5 {b}/none
+-truncate 5 {b}/c
+-truncate -w 1048577 {b}/big
+-get {b}/big {l}/big-cut
+-setfacl -k {b}/c
 -createSnapshot {b}/c one
 -deleteSnapshot {b}/c one
 -renameSnapshot {b}/c one two
@@ -112,7 +112,7 @@ SETTINGS = {"dfs.blocksize": MIB, "dfs.client.block.write.replace-datanode-on-fa
 OLD, USUAL = "2.7.3", "3.3.4"
 NEW_DIFFERS = set()
 # Lines that Apache's 2.7 NameNode answers otherwise than 3.3's, as which Hadron behaves.
-SERVER_DIFFERS = set()
+SERVER_DIFFERS = {"-setfacl -m default:user:alice:rwx {b}/small"}
 
 
 def script(judge, version, server, url):
