@@ -61,6 +61,7 @@ impl RecoverLease {
         (command == "recoverLease" && !request.path.is_empty()).then_some(request)
     }
 
+    #[allow(clippy::print_stdout, reason = "what the command says on standard output")]
     async fn run(&self, fs: &HadronFs) -> Result<ExitCode> {
         let path = fs.resolve(&self.path)?;
         for attempt in 0..=self.retries {

@@ -23,7 +23,7 @@ pub(super) struct Holder {
 
 enum Way {
     Here,
-    There(ReconnectingClient),
+    There(Box<ReconnectingClient>),
 }
 
 impl Holder {
@@ -49,7 +49,7 @@ impl Holder {
         // The holder may wait for its writer first.
         options.call_timeout =
             Some(shared.settings.socket_timeout + shared.settings.store.replicas.stop_writer_patience);
-        let way = Way::There(ReconnectingClient::new(address, options));
+        let way = Way::There(Box::new(ReconnectingClient::new(address, options)));
         Ok(Self { id, way })
     }
 
