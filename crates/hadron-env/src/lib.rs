@@ -10,6 +10,7 @@ pub mod config;
 pub mod disk;
 pub mod durable;
 pub mod random;
+pub mod zone;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Configuration;

@@ -126,6 +126,8 @@ keys! {
         "File system that relative URLs mean: `hdfs://host[:8020]` or `hdfs://<nameservice>`.";
     HADOOP_TMP_DIR: Text "" "hadoop.tmp.dir" = Some("/tmp/hadoop-${user.name}"),
         "Root of all default directories.";
+    HADOOP_LOG_DIR: Text "" "hadoop.log.dir" = Some("${env.HADOOP_LOG_DIR:-${hadoop.tmp.dir}/logs}"),
+        "Where reports such as that of -metasave are written.";
     IO_FILE_BUFFER_SIZE: Size "bytes" "io.file.buffer.size" = Some("4096"),
         "Buffer of streams.";
     FS_TRASH_INTERVAL: Int "min" "fs.trash.interval" = Some("0"),
@@ -266,6 +268,8 @@ keys! {
         "Whether what lies below protected directories is protected too.";
     DFS_CONTENT_SUMMARY_LIMIT: Count "" "dfs.content-summary.limit" = Some("5000"),
         "Inodes per lock hold of a content summary.";
+    DFS_NAMENODE_INOTIFY_MAX_EVENTS_PER_RPC: Count "" "dfs.namenode.inotify.max.events.per.rpc" = Some("1000"),
+        "Events that one answer to a watcher holds.";
     DFS_NAMENODE_ACCESSTIME_PRECISION: Time "ms" "dfs.namenode.accesstime.precision" = Some("3600000"),
         "Granularity of access times; 0 turns them off.";
     DFS_STORAGE_POLICY_ENABLED: Bool "" "dfs.storage.policy.enabled" = Some("true"),

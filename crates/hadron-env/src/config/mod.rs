@@ -27,6 +27,8 @@ pub use value::{Kind, kind, parse_duration, parse_size};
 /// Files read by [`Configuration::load`], in order.
 pub const SITE_FILES: [&str; 2] = ["core-site.xml", "hdfs-site.xml"];
 
+/// Source of values that no file gave.
+const PROGRAM: &str = "program";
 /// How often a value is substituted before it is taken as it stands (Hadoop's `MAX_SUBST`).
 const MAX_SUBSTITUTION_ROUNDS: usize = 20;
 /// A substituted value may not grow beyond this.
@@ -37,6 +39,8 @@ const MAX_VALUE_BYTES: usize = 1 << 20;
 pub struct Configuration {
     properties: BTreeMap<String, Property>,
     environment: Arc<Environment>,
+    /// Files read so far, in order.
+    files: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +61,7 @@ impl Configuration {
         Self {
             properties: BTreeMap::new(),
             environment: Arc::new(environment),
+            files: Vec::new(),
         }
     }
 
@@ -64,10 +69,7 @@ impl Configuration {
     pub fn load(dir: &Path) -> Result<Self, ConfigError> {
         let mut conf = Self::new();
         for name in SITE_FILES {
-            let path = dir.join(name);
-            if path.is_file() {
-                conf.add_file(&path)?;
-            }
+            conf.add_file_if_there(&dir.join(name))?;
         }
         Ok(conf)
     }
@@ -87,12 +89,43 @@ impl Configuration {
         variable("HADOOP_CONF_DIR").map(PathBuf::from).or_else(home)
     }
 
+    /// The same configuration with its files read again: what was set by the program stays, what files said is what they
+    /// say now. A file that is gone says nothing.
+    pub fn reload(&self) -> Result<Self, ConfigError> {
+        let mut conf = Self {
+            properties: BTreeMap::new(),
+            environment: Arc::clone(&self.environment),
+            files: Vec::new(),
+        };
+        for path in &self.files {
+            conf.add_file_if_there(path)?;
+        }
+        let own = self
+            .properties
+            .iter()
+            .filter(|(_, property)| *property.source == *PROGRAM);
+        for (name, property) in own {
+            conf.properties.insert(name.clone(), property.clone());
+        }
+        Ok(conf)
+    }
+
+    /// Adds a file unless it is missing; a later [`Self::reload`] looks for it again.
+    fn add_file_if_there(&mut self, path: &Path) -> Result<(), ConfigError> {
+        if path.is_file() {
+            return self.add_file(path);
+        }
+        self.files.push(path.to_owned());
+        Ok(())
+    }
+
     /// Adds the properties of one XML file; they win over those present unless these are final.
     pub fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let source: Arc<str> = path.display().to_string().into();
         for entry in xml::read_file(path)? {
             self.add_entry(entry, &source);
         }
+        self.files.push(path.to_owned());
         Ok(())
     }
 
@@ -137,7 +170,7 @@ impl Configuration {
         let name = canonical(name.as_ref());
         let property = Property {
             value: value.into(),
-            source: "program".into(),
+            source: PROGRAM.into(),
             is_final: self.properties.get(name).is_some_and(|present| present.is_final),
         };
         self.properties.insert(name.to_owned(), property);

@@ -18,7 +18,6 @@ mod show;
 mod store;
 mod truncate;
 mod usage;
-mod zone;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};

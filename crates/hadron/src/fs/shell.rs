@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::rc::Rc;
 
+use hadron_env::zone::Zone;
+
 use super::glob;
 use super::item::{Item, absolute, split_address};
 use super::local::LocalStore;
 use super::store::{FsError, FsResult, Store};
-use super::zone::Zone;
 
 /// Deepest tree that is walked; far above what a namespace allows.
 const MAX_DEPTH: usize = 4_096;

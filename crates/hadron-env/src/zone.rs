@@ -1,7 +1,8 @@
 //! The machine's time zone, for listings: reads `TZ` or /etc/localtime (TZif, RFC 8536) and gives the offset at a time.
 //!
-//! What it does not do: names of zones, leap seconds, `TZ` rules that are not file names. Without a readable zone it is UTC.
+//! What it does not do: names of zones (a time outside UTC is shown with its offset), leap seconds, `TZ` rules that are not file names. Without a readable zone it is UTC.
 
+use hadron_types::TimeMs;
 use std::path::{Path, PathBuf};
 
 /// Largest zone file that is read.
@@ -9,7 +10,7 @@ const MAX_ZONE_FILE_BYTES: usize = 1 << 20;
 
 /// Offsets from UTC over time.
 #[derive(Debug, Default)]
-pub(crate) struct Zone {
+pub struct Zone {
     /// (from this second on, offset in seconds), ascending.
     changes: Vec<(i64, i64)>,
     /// Before the first change.
@@ -36,7 +37,7 @@ struct Day {
 
 impl Zone {
     /// The zone of this process.
-    pub(crate) fn local() -> Self {
+    pub fn local() -> Self {
         let path = match std::env::var("TZ") {
             Ok(name) if name.is_empty() => return Self::default(),
             Ok(name) => {
@@ -109,7 +110,7 @@ impl Zone {
     }
 
     /// Seconds to add to UTC seconds `at` for local time.
-    pub(crate) fn offset(&self, at: i64) -> i64 {
+    pub fn offset(&self, at: i64) -> i64 {
         let known = self.changes.partition_point(|(from, _)| *from <= at);
         match (&self.rule, known) {
             (Some(rule), known) if known == self.changes.len() => rule.offset(at),
@@ -147,7 +148,7 @@ impl Rule {
         let Some((summer, start, end)) = self.summer else {
             return self.standard;
         };
-        let (year, _, _) = super::format::civil((at + self.standard).div_euclid(86_400));
+        let (year, _, _) = civil((at + self.standard).div_euclid(86_400));
         let from = start.in_year(year) - self.standard;
         let to = end.in_year(year) - summer;
         let inside = if from < to {
@@ -198,6 +199,113 @@ fn days_to_month(year: i64, month: u32) -> i64 {
     let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     let whole_years = (year - 1970) * 365 + leaps(year - 1) - leaps(1969);
     whole_years + BEFORE[(month.clamp(1, 12) - 1) as usize] + i64::from(leap && month > 2)
+}
+
+/// Year, month and day of a day number, 0 = 1970-01-01, in the Gregorian calendar.
+pub fn civil(days: i64) -> (i64, u32, u32) {
+    // Counted in eras of 400 years that begin on the first of March, so that the leap day comes last.
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, u32::try_from(month).unwrap_or(1), u32::try_from(day).unwrap_or(1))
+}
+
+/// A time of the calendar.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Civil {
+    /// Gregorian year.
+    pub year: i64,
+    /// 1..=12.
+    pub month: u32,
+    /// 1..=31.
+    pub day: u32,
+    /// 0..=23.
+    pub hour: u32,
+    /// 0..=59.
+    pub minute: u32,
+    /// 0..=59.
+    pub second: u32,
+    /// 0 is Sunday.
+    pub weekday: u32,
+    /// Seconds that were added to UTC.
+    pub offset: i64,
+}
+
+/// The zone of this process, read once.
+fn process_zone() -> &'static Zone {
+    static ZONE: std::sync::OnceLock<Zone> = std::sync::OnceLock::new();
+    ZONE.get_or_init(Zone::local)
+}
+
+/// `time` in the zone of this process.
+pub fn local(time: TimeMs) -> Civil {
+    let seconds = i64::try_from(time.0 / 1000).unwrap_or(0);
+    let offset = process_zone().offset(seconds);
+    let (days, rest) = (
+        (seconds + offset).div_euclid(86_400),
+        (seconds + offset).rem_euclid(86_400),
+    );
+    let (year, month, day) = civil(days);
+    let part = |value: i64| u32::try_from(value).unwrap_or(0);
+    Civil {
+        year,
+        month,
+        day,
+        hour: part(rest / 3600),
+        minute: part(rest / 60 % 60),
+        second: part(rest % 60),
+        weekday: part((days + 4).rem_euclid(7)),
+        offset,
+    }
+}
+
+/// The time at which the clock of this process's zone shows this; `None` for a date that does not exist.
+pub fn from_local(year: i64, month: u32, day: u32, hour: u32, minute: u32, second: u32) -> Option<TimeMs> {
+    let days = days_to_month(year, month) + i64::from(day) - 1;
+    if civil(days) != (year, month, day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let shown = days * 86_400 + i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
+    let zone = process_zone();
+    let guess = shown - zone.offset(shown);
+    let seconds = shown - zone.offset(guess);
+    u64::try_from(seconds).ok().map(|seconds| TimeMs(seconds * 1000))
+}
+
+/// `time` as `java.util.Date` prints it: `Sun Nov 22 04:39:46 UTC 2026`.
+pub fn java_date(time: TimeMs) -> String {
+    const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let at = local(time);
+    let zone = match at.offset {
+        0 => "UTC".to_owned(),
+        offset => {
+            let sign = if offset < 0 { '-' } else { '+' };
+            format!("GMT{sign}{:02}:{:02}", offset.abs() / 3600, offset.abs() / 60 % 60)
+        }
+    };
+    format!(
+        "{} {} {:02} {:02}:{:02}:{:02} {zone} {}",
+        DAYS[at.weekday as usize % 7],
+        MONTHS[(at.month as usize + 11) % 12],
+        at.day,
+        at.hour,
+        at.minute,
+        at.second,
+        at.year
+    )
 }
 
 fn skip_name(text: &str) -> Option<&str> {
@@ -265,8 +373,20 @@ mod tests {
     #[test]
     fn months_agree_with_the_calendar() {
         for (year, month) in [(1970, 1), (2000, 3), (2026, 11), (2100, 3), (1969, 12)] {
-            assert_eq!(crate::fs::format::civil(days_to_month(year, month)), (year, month, 1));
+            assert_eq!(civil(days_to_month(year, month)), (year, month, 1));
         }
+    }
+
+    #[test]
+    fn local_times_go_both_ways() {
+        for seconds in [0, 951_782_400, 1_795_322_386, 1_798_761_599] {
+            let time = TimeMs(seconds * 1000);
+            let at = local(time);
+            let back = from_local(at.year, at.month, at.day, at.hour, at.minute, at.second);
+            assert_eq!(back, Some(time), "{at:?}");
+        }
+        assert_eq!(from_local(2026, 2, 29, 0, 0, 0), None);
+        assert_eq!(from_local(2026, 13, 1, 0, 0, 0), None);
     }
 
     #[test]
