@@ -7,20 +7,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hadron_env::Disk;
-use hadron_types::LogIndex;
 
 use crate::image::{ImageHeader, ImageWriter};
 use crate::inventory::purge;
 use crate::machine::StateMachine;
 
-/// Writes `snapshot` to every one of `currents`. Returns the image's index when at least one dir has it.
+/// Writes `snapshot` to every one of `currents`. Returns the dirs that have it, at least one.
 pub(crate) fn write<M: StateMachine>(
     disk: &dyn Disk,
     currents: &[PathBuf],
     header: &ImageHeader,
     snapshot: M::Snapshot,
     retained: usize,
-) -> Result<LogIndex, Arc<str>> {
+) -> Result<Vec<PathBuf>, Arc<str>> {
     let mut writer = ImageWriter::create(disk, currents, header);
     let mut slice_count = 0_u64;
     for slice in M::image(snapshot) {
@@ -49,5 +48,5 @@ pub(crate) fn write<M: StateMachine>(
         dirs = done.len(),
         "checkpoint written"
     );
-    Ok(header.index)
+    Ok(done)
 }

@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,11 +23,12 @@ use crate::checkpoint;
 use crate::identity::Identity;
 use crate::image::ImageHeader;
 use crate::inventory::CURRENT;
-use crate::log::{CommandLog, Health, LogError, Pending};
+use crate::log::{CommandLog, Health, LogError, NewestImage, Pending};
 use crate::machine::{Entry, StateMachine};
 use crate::options::{Env, Options};
 use crate::queue::{Answer, Proposal, Queue, Work};
 use crate::recovery::{OpenError, Recovered, recover};
+use crate::restore;
 use crate::segment::SegmentHeader;
 use crate::writer::{WriteError, Writer};
 
@@ -61,12 +62,15 @@ struct Shared<M: StateMachine> {
     queue: LogQueue<M>,
     last_applied: AtomicU64,
     health: watch::Sender<Health>,
+    newest_image: Mutex<NewestImage>,
+    restore_failed_dirs: AtomicBool,
 }
 
 /// What else the journal thread is asked to do.
 enum Control {
     Checkpoint(Answer<LogIndex>),
-    CheckpointDone(Result<LogIndex, Arc<str>>),
+    CheckpointDone(Result<NewestImage, Arc<str>>),
+    Roll(Answer<LogIndex>),
     Tick,
     Shutdown(Answer<()>),
 }
@@ -95,6 +99,11 @@ impl<M: StateMachine> LocalLog<M> {
             queue: Queue::new(options.max_waiting),
             last_applied: AtomicU64::new(recovered.last_index.0),
             health: watch::Sender::new(Health::default()),
+            newest_image: Mutex::new(NewestImage {
+                index: recovered.image_index,
+                created: recovered.image_created,
+            }),
+            restore_failed_dirs: AtomicBool::new(options.restore_failed_dirs),
         });
         let mut keeper = Keeper::new(machine, env, options, Arc::clone(&shared), writer, recovered);
         keeper.tick();
@@ -142,6 +151,26 @@ impl<M: StateMachine> CommandLog<M> for LocalLog<M> {
             Ok(()) => Pending::waiting(receiver),
             Err(error) => Pending::ready(Err(error)),
         }
+    }
+
+    fn roll(&self) -> Pending<LogIndex> {
+        let (answer, receiver) = oneshot::channel();
+        match self.shared.queue.control(Control::Roll(answer)) {
+            Ok(()) => Pending::waiting(receiver),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    fn newest_image(&self) -> NewestImage {
+        *self.shared.newest_image.lock()
+    }
+
+    fn set_restore_failed_dirs(&self, restore: bool) {
+        self.shared.restore_failed_dirs.store(restore, Ordering::Release);
+    }
+
+    fn restores_failed_dirs(&self) -> bool {
+        self.shared.restore_failed_dirs.load(Ordering::Acquire)
     }
 
     fn health(&self) -> watch::Receiver<Health> {
@@ -201,7 +230,8 @@ struct Keeper<M: StateMachine> {
     options: Options,
     shared: Arc<Shared<M>>,
     writer: Writer,
-    _locks: Vec<DiskLock>,
+    locks: Vec<(PathBuf, DiskLock)>,
+    identity: Identity,
     epoch: Epoch,
     next_index: LogIndex,
     digest: u64,
@@ -213,6 +243,8 @@ struct Keeper<M: StateMachine> {
     poisoned: Option<LogError>,
     checkpoint: CheckpointState,
     stopping: Vec<Answer<()>>,
+    /// Dirs taken back that wait for their first image.
+    restored: Vec<PathBuf>,
 }
 
 /// When the next checkpoint is due, and who waits for which.
@@ -245,7 +277,8 @@ impl<M: StateMachine> Keeper<M> {
             options,
             shared,
             writer,
-            _locks: recovered.locks,
+            locks: recovered.locks,
+            identity: recovered.identity,
             epoch: recovered.epoch,
             next_index: recovered.last_index.next(),
             digest: recovered.digest,
@@ -265,6 +298,7 @@ impl<M: StateMachine> Keeper<M> {
                 next: Vec::new(),
             },
             stopping: Vec::new(),
+            restored: Vec::new(),
         }
     }
 
@@ -298,6 +332,10 @@ impl<M: StateMachine> Keeper<M> {
                 self.begin_checkpoint();
             }
             Control::CheckpointDone(result) => self.end_checkpoint(result),
+            Control::Roll(answer) => {
+                let result = self.roll();
+                send(answer, result);
+            }
             Control::Tick => self.tick(),
             Control::Shutdown(answer) => self.stopping.push(answer),
         }
@@ -380,15 +418,79 @@ impl<M: StateMachine> Keeper<M> {
         written
     }
 
+    /// The header of a segment that would begin here.
+    fn segment_header(&self) -> SegmentHeader {
+        SegmentHeader {
+            epoch: self.epoch,
+            first_index: self.next_index,
+            salt: self.env.random.next_u64(),
+            digest: self.digest,
+            created: self.env.clock.now(),
+        }
+    }
+
+    /// Begins a new segment unless the active one is empty. Gives the index of its first entry.
+    fn roll(&mut self) -> Result<LogIndex, LogError> {
+        if let Some(error) = &self.poisoned {
+            return Err(error.clone());
+        }
+        self.restore_failed();
+        if self.writer.header().first_index != self.next_index {
+            let header = self.segment_header();
+            self.roll_now(header)?;
+        }
+        Ok(self.next_index)
+    }
+
+    fn roll_now(&mut self, header: SegmentHeader) -> Result<(), LogError> {
+        let rolled = self.writer.roll_now(header, &self.options);
+        rolled.map_err(|error| {
+            let error = self.log_error(error);
+            self.check_health();
+            error
+        })
+    }
+
+    /// Takes failed dirs back if that is wanted and they work again: they go on with a new segment, and count as name
+    /// dirs once they have an image too, which is begun here.
+    fn restore_failed(&mut self) {
+        let wanted = self.shared.restore_failed_dirs.load(Ordering::Acquire);
+        if !wanted
+            || self.poisoned.is_some()
+            || self.writer.failed_roots().is_empty()
+            || self.checkpoint.running.is_some()
+        {
+            return;
+        }
+        let disk = Arc::clone(&self.env.disk);
+        let mut ready = Vec::new();
+        for root in self.writer.failed_roots().to_vec() {
+            self.locks.retain(|(locked, _)| *locked != root);
+            match restore::empty(&*disk, &root) {
+                Ok(lock) => {
+                    self.locks.push((root.clone(), lock));
+                    ready.push(root);
+                }
+                Err(error) => tracing::warn!(dir = %root.display(), %error, "this name dir still fails"),
+            }
+        }
+        if ready.is_empty() {
+            return;
+        }
+        let header = self.segment_header();
+        self.writer.readmit(&ready);
+        if self.roll_now(header).is_ok() {
+            tracing::info!(dirs = ?ready, "name dirs work again and are taken back");
+            self.restored.extend(ready);
+            self.write_checkpoint();
+        }
+        self.check_health();
+    }
+
     fn write_batch(&mut self) -> Result<u64, WriteError> {
         if self.writer.wants_roll(self.builder.len()) {
-            self.writer.roll(SegmentHeader {
-                epoch: self.epoch,
-                first_index: self.next_index,
-                salt: self.env.random.next_u64(),
-                digest: self.digest,
-                created: self.env.clock.now(),
-            })?;
+            let header = self.segment_header();
+            self.writer.roll(header)?;
         }
         let salt = self.writer.header().salt;
         let failed_before = self.writer.failed_roots().len();
@@ -404,7 +506,16 @@ impl<M: StateMachine> Keeper<M> {
 
     /// Answers the batch with the reason it is not durable.
     fn fail(&mut self, error: WriteError) {
-        let error = match error {
+        let error = self.log_error(error);
+        self.entries.clear();
+        for answer in self.answers.drain(..) {
+            send(answer, Err(error.clone()));
+        }
+    }
+
+    /// What callers are told of a failed write; after a fatal one nothing is taken any more.
+    fn log_error(&mut self, error: WriteError) -> LogError {
+        match error {
             WriteError::NoSpace(dirs) => {
                 tracing::error!(dirs, "no room for the journal; refusing mutations until there is");
                 self.shared.health.send_modify(|health| health.resources_low = true);
@@ -420,10 +531,6 @@ impl<M: StateMachine> Keeper<M> {
                 self.poisoned = Some(poisoned.clone());
                 poisoned
             }
-        };
-        self.entries.clear();
-        for answer in self.answers.drain(..) {
-            send(answer, Err(error.clone()));
         }
     }
 
@@ -483,7 +590,10 @@ impl<M: StateMachine> Keeper<M> {
         let now = self.env.clock.monotonic();
         let late = now.saturating_sub(state.last_begun) >= self.options.checkpoint_period;
         if (many || late) && now >= state.not_before {
-            self.write_checkpoint();
+            self.restore_failed();
+            if self.checkpoint.running.is_none() {
+                self.write_checkpoint();
+            }
         }
     }
 
@@ -493,6 +603,10 @@ impl<M: StateMachine> Keeper<M> {
             return;
         }
         let last = LogIndex(self.next_index.0 - 1);
+        self.restore_failed();
+        if self.checkpoint.running.is_some() {
+            return;
+        }
         if self.checkpoint.image_index == last && last.0 > 0 {
             return self.checkpoint.next.drain(..).for_each(|answer| send(answer, Ok(last)));
         }
@@ -513,8 +627,19 @@ impl<M: StateMachine> Keeper<M> {
             Arc::clone(&self.shared),
             self.options.images_retained,
         );
+        let version = self.identity.to_text();
+        let restored: Vec<_> = self.restored.drain(..).map(|root| root.join(CURRENT)).collect();
         let write = move || {
-            let result = checkpoint::write::<M>(&*disk, &currents, &header, snapshot, retained);
+            let written = checkpoint::write::<M>(&*disk, &currents, &header, snapshot, retained);
+            let result = written.map(|done| {
+                for current in restored.iter().filter(|current| done.contains(current)) {
+                    restore::complete(&*disk, current, &version);
+                }
+                NewestImage {
+                    index: header.index,
+                    created: header.created,
+                }
+            });
             // Refused only when the journal thread already waits for this thread's end.
             let _ = shared.queue.control(Control::CheckpointDone(result));
         };
@@ -535,7 +660,7 @@ impl<M: StateMachine> Keeper<M> {
         }
     }
 
-    fn end_checkpoint(&mut self, result: Result<LogIndex, Arc<str>>) {
+    fn end_checkpoint(&mut self, result: Result<NewestImage, Arc<str>>) {
         let Some((waiting, thread)) = self.checkpoint.running.take() else {
             return;
         };
@@ -543,14 +668,17 @@ impl<M: StateMachine> Keeper<M> {
             tracing::error!("the image thread panicked");
         }
         match &result {
-            Ok(index) => self.checkpoint.image_index = *index,
+            Ok(image) => {
+                self.checkpoint.image_index = image.index;
+                *self.shared.newest_image.lock() = *image;
+            }
             Err(reason) => {
                 tracing::error!(%reason, "checkpoint failed; the journal goes on and keeps all entries");
                 self.checkpoint.not_before = self.env.clock.monotonic().saturating_add(CHECKPOINT_RETRY);
                 self.checkpoint.entries_since = self.checkpoint.entries_since.max(1);
             }
         }
-        let result = result.map_err(LogError::Checkpoint);
+        let result = result.map(|image| image.index).map_err(LogError::Checkpoint);
         waiting.into_iter().for_each(|answer| send(answer, result.clone()));
         if !self.checkpoint.next.is_empty() {
             self.begin_checkpoint();

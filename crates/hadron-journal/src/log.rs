@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hadron_types::LogIndex;
+use hadron_types::{LogIndex, TimeMs};
 use tokio::sync::{oneshot, watch};
 
 use crate::machine::StateMachine;
@@ -58,6 +58,15 @@ pub struct Health {
     pub failed_dirs: Vec<PathBuf>,
 }
 
+/// An image that was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NewestImage {
+    /// The last entry in it.
+    pub index: LogIndex,
+    /// When it was begun.
+    pub created: TimeMs,
+}
+
 /// A log of commands that drives a machine.
 pub trait CommandLog<M: StateMachine>: Send + Sync + 'static {
     /// Puts a command into the log. The future resolves once it is durable and applied. The command goes in with this
@@ -72,6 +81,27 @@ pub trait CommandLog<M: StateMachine>: Send + Sync + 'static {
 
     /// Writes an image of the state as it is now or a little later. Resolves to the image's index.
     fn checkpoint(&self) -> Pending<LogIndex>;
+
+    /// Goes on in a new segment, whose first entry will have the index given. Where segments are somebody else's, this is
+    /// the index of the next entry.
+    fn roll(&self) -> Pending<LogIndex> {
+        Pending::ready(Ok(self.last_applied().next()))
+    }
+
+    /// The newest image known; index 0 before the first.
+    fn newest_image(&self) -> NewestImage {
+        NewestImage::default()
+    }
+
+    /// Whether name dirs that failed are taken back, at the next image or segment, once they work again.
+    fn set_restore_failed_dirs(&self, restore: bool) {
+        let _ = restore;
+    }
+
+    /// What [`CommandLog::set_restore_failed_dirs`] said last.
+    fn restores_failed_dirs(&self) -> bool {
+        false
+    }
 
     /// How the log is doing, now and later.
     fn health(&self) -> watch::Receiver<Health>;

@@ -56,6 +56,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Length of the first segment after a start.
     pub first_segment_bytes: u64,
+    /// Whether dirs that failed are taken back at the next image once they work again.
+    pub restore_failed_dirs: bool,
     /// Images kept.
     pub images_retained: usize,
     /// Entries after which a checkpoint is made.
@@ -84,6 +86,7 @@ impl Options {
             max_command_bytes: 50 << 20,
             segment_bytes: 64 << 20,
             first_segment_bytes: FIRST_SEGMENT_BYTES,
+            restore_failed_dirs: false,
             images_retained: 2,
             checkpoint_entries: 1_000_000,
             checkpoint_bytes: 1 << 30,
@@ -104,6 +107,7 @@ impl Options {
         let checkpoint_check = conf.get(keys::DFS_NAMENODE_CHECKPOINT_CHECK_PERIOD);
         Self {
             minimum_dirs: conf.get(keys::DFS_NAMENODE_EDITS_DIR_MINIMUM).max(1),
+            restore_failed_dirs: conf.get(keys::DFS_NAMENODE_NAME_DIR_RESTORE),
             images_retained: conf.get(keys::DFS_NAMENODE_NUM_CHECKPOINTS_RETAINED).max(1),
             checkpoint_entries: u64::try_from(entries).unwrap_or(0).max(1),
             checkpoint_period: conf.get(keys::DFS_NAMENODE_CHECKPOINT_PERIOD),

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use hadron_env::disk::DiskLock;
 use hadron_env::durable;
 use hadron_env::{Disk, Open};
-use hadron_types::{Epoch, LogIndex};
+use hadron_types::{Epoch, LogIndex, TimeMs};
 
 use crate::batch::{decode_entries, roll_digest};
 use crate::identity::Identity;
-use crate::image::{self, ImageReader};
+use crate::image::{self, ImageHeader, ImageReader};
 use crate::inventory::{CURRENT, Inventory, LOCK_FILE, VERSION_FILE};
 use crate::machine::StateMachine;
 use crate::options::{Env, Options};
@@ -105,7 +105,7 @@ const REMEDY_VERSION: &str = "Start the newer program that wrote it";
 /// What recovery hands to the running log.
 pub(crate) struct Recovered {
     pub(crate) identity: Identity,
-    pub(crate) locks: Vec<DiskLock>,
+    pub(crate) locks: Vec<(PathBuf, DiskLock)>,
     /// Name dirs that are equal and may be written.
     pub(crate) live: Vec<PathBuf>,
     pub(crate) failed: Vec<PathBuf>,
@@ -115,6 +115,8 @@ pub(crate) struct Recovered {
     pub(crate) digest: u64,
     /// Index of the image that was loaded.
     pub(crate) image_index: LogIndex,
+    /// When that image was begun.
+    pub(crate) image_created: TimeMs,
     pub(crate) entries_replayed: u64,
     pub(crate) journal_bytes: u64,
 }
@@ -143,7 +145,8 @@ struct Chain {
 pub(crate) fn recover<M: StateMachine>(env: &Env, options: &Options, machine: &M) -> Result<Recovered, OpenError> {
     let disk = &*env.disk;
     let mut survey = Survey::take(disk, options)?;
-    let (image_index, mut digest, image_epoch) = load_image(disk, &mut survey, machine)?;
+    let image = load_image(disk, &mut survey, machine)?;
+    let (image_index, mut digest, image_epoch) = (image.index, image.digest, image.epoch);
     let mut chains = Vec::new();
     survey.keep_working(|dir| {
         let chain = read_chain(disk, dir, image_index, image_epoch)?;
@@ -190,6 +193,7 @@ pub(crate) fn recover<M: StateMachine>(env: &Env, options: &Options, machine: &M
         last_index,
         digest,
         image_index,
+        image_created: image.created,
         entries_replayed,
         journal_bytes,
     })
@@ -199,7 +203,7 @@ pub(crate) fn recover<M: StateMachine>(env: &Env, options: &Options, machine: &M
 struct Survey {
     identity: Identity,
     dirs: Vec<Dir>,
-    locks: Vec<DiskLock>,
+    locks: Vec<(PathBuf, DiskLock)>,
     failed: Vec<PathBuf>,
 }
 
@@ -214,7 +218,7 @@ impl Survey {
             match look_at(disk, root) {
                 Ok((dir, identity, lock)) => {
                     found.push((dir, identity));
-                    locks.push(lock);
+                    locks.push((root.clone(), lock));
                 }
                 Err(LookError::Stop(error)) => return Err(error),
                 Err(LookError::Failed(error)) => {
@@ -324,12 +328,8 @@ fn look_at(disk: &dyn Disk, root: &Path) -> Result<(Dir, Option<Identity>, DiskL
     Ok((dir, Some(identity), lock))
 }
 
-/// Loads the newest image that is good anywhere. Returns its index, digest and epoch.
-fn load_image<M: StateMachine>(
-    disk: &dyn Disk,
-    survey: &mut Survey,
-    machine: &M,
-) -> Result<(LogIndex, u64, Epoch), OpenError> {
+/// Loads the newest image that is good anywhere.
+fn load_image<M: StateMachine>(disk: &dyn Disk, survey: &mut Survey, machine: &M) -> Result<ImageHeader, OpenError> {
     let mut candidates: Vec<(LogIndex, PathBuf)> = Vec::new();
     for dir in &survey.dirs {
         let path = |index: &LogIndex| (*index, dir.current.join(image::file_name(*index)));
@@ -346,7 +346,7 @@ fn load_image<M: StateMachine>(
             Ok(*image.header())
         });
         match loaded {
-            Ok(header) => return Ok((header.index, header.digest, header.epoch)),
+            Ok(header) => return Ok(header),
             Err(reason) => {
                 tracing::error!(path = %path.display(), reason, "cannot load this image; trying another");
                 first_failure.get_or_insert((path, reason));
@@ -354,7 +354,12 @@ fn load_image<M: StateMachine>(
         }
     }
     match first_failure {
-        None => Ok((LogIndex(0), 0, Epoch(0))),
+        None => Ok(ImageHeader {
+            epoch: Epoch(0),
+            index: LogIndex(0),
+            digest: 0,
+            created: TimeMs(0),
+        }),
         Some((path, reason)) => Err(OpenError::Damaged {
             path,
             offset: 0,

@@ -187,6 +187,67 @@ impl Writer {
         Ok(())
     }
 
+    /// Goes on in a new segment at once, in every dir, those just readmitted included. When no dir has room the log stays
+    /// where it is.
+    pub(crate) fn roll_now(&mut self, header: SegmentHeader, options: &Options) -> Result<(), WriteError> {
+        self.discard_spare();
+        let capacity = options.first_segment_bytes.next_multiple_of(BLOCK_BYTES as u64);
+        let disk = Arc::clone(&self.disk);
+        let prepared: Vec<io::Result<()>> = self
+            .live
+            .iter()
+            .map(|dir| prepare_spare(&*disk, &dir.current, capacity))
+            .collect();
+        let is_full =
+            |result: &io::Result<()>| matches!(result, Err(error) if error.kind() == io::ErrorKind::StorageFull);
+        if prepared.iter().all(is_full) {
+            for dir in &self.live {
+                remove_quietly(&*disk, &dir.current.join(SPARE_NAME));
+            }
+            let dirs: Vec<_> = self.live.iter().map(|dir| dir.root.display().to_string()).collect();
+            return Err(WriteError::NoSpace(dirs.join(", ")));
+        }
+        let mut failures = Vec::new();
+        for (number, (dir, prepared)) in self.live.iter_mut().zip(prepared).enumerate() {
+            match prepared.and_then(|()| adopt_spare(&*disk, &dir.current, &header)) {
+                Ok(file) => dir.file = file,
+                Err(error) => failures.push(Done {
+                    dir: number,
+                    result: Err(error),
+                }),
+            }
+        }
+        self.give_up(failures, "begin a segment")?;
+        self.header = header;
+        self.position = FIRST_BATCH_OFFSET;
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// Puts failed dirs among the live ones. Must be followed by [`Writer::roll_now`], which gives them a segment.
+    pub(crate) fn readmit(&mut self, roots: &[PathBuf]) {
+        self.failed.retain(|failed| !roots.contains(failed));
+        let Some(first) = self.live.first() else { return };
+        let placeholder = Arc::clone(&first.file);
+        for root in roots {
+            let helper = Some(self.start_helper(self.live.len()));
+            self.live.push(LiveDir {
+                root: root.clone(),
+                current: root.join(CURRENT),
+                file: Arc::clone(&placeholder),
+                helper,
+            });
+        }
+    }
+
+    fn discard_spare(&mut self) {
+        if let Spare::Preparing { thread, .. } = std::mem::replace(&mut self.spare, Spare::None) {
+            for (current, _) in thread.join().unwrap_or_default() {
+                remove_quietly(&*self.disk, &current.join(SPARE_NAME));
+            }
+        }
+    }
+
     /// Makes a frame durable. Returns the bytes it took.
     pub(crate) fn write(&mut self, frame: &[u8]) -> Result<u64, WriteError> {
         let len = frame.len().next_multiple_of(BLOCK_BYTES) as u64;
@@ -258,11 +319,7 @@ impl Writer {
 
     /// Ends all threads and removes what they prepared.
     pub(crate) fn finish(&mut self) {
-        if let Spare::Preparing { thread, .. } = std::mem::replace(&mut self.spare, Spare::None) {
-            for (current, _) in thread.join().unwrap_or_default() {
-                remove_quietly(&*self.disk, &current.join(SPARE_NAME));
-            }
-        }
+        self.discard_spare();
         self.live.iter_mut().for_each(LiveDir::stop_helper);
     }
 

@@ -8,6 +8,7 @@ mod damage;
 mod faults;
 mod history;
 mod support;
+mod upkeep;
 
 use hadron_journal::{Env, LocalLog, Options, suite};
 
