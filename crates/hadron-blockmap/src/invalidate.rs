@@ -20,6 +20,14 @@ impl Invalidations {
     pub(crate) fn remove(&mut self, block: &Block) -> bool {
         self.0.remove(&(block.id, block.generation_stamp)).is_some()
     }
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Block> + '_ {
+        let entries = self.0.iter();
+        entries.map(|(&(id, generation_stamp), &len)| Block {
+            id,
+            generation_stamp,
+            len,
+        })
+    }
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

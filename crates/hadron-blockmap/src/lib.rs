@@ -34,8 +34,9 @@ pub mod topology;
 pub use classify::{CorruptReason, ReportedReplica, Verdict, classify};
 pub use command::{BlockEvent, DatanodeCommand, TransferTask};
 pub use map::{
-    AdminChange, AdminWish, BlockMap, FullReport, Heartbeat, HeartbeatReply, Increment, IncrementKind, Registration,
-    RegistrationError, ReplicaCounts, ReportError, ReportProgress, ReportRpc, Standing, StorageIncrements, WorkDone,
+    AdminChange, AdminWish, BlockDump, BlockMap, DumpedCopy, DumpedReplica, FullReport, Heartbeat, HeartbeatReply,
+    Increment, IncrementKind, Registration, RegistrationError, ReplicaCounts, ReplicaPlace, ReportError,
+    ReportProgress, ReportRpc, Standing, StorageIncrements, WorkDone,
 };
 pub use node::{
     AdminState, DEFAULT_RACK, DatanodeId, DatanodeInfo, DatanodeReport, LeavingProgress, NodeStats, SlowPeer,

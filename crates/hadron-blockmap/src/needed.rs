@@ -136,6 +136,11 @@ impl NeededQueues {
     pub(crate) fn level(&self, id: BlockId) -> Option<Level> {
         self.index.get(&id).map(|place| place.level)
     }
+    /// Blocks of every level that has a source, most urgent first.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = BlockId> + '_ {
+        let levels = self.levels[..Level::Corrupt as usize].iter();
+        levels.flat_map(|level| level.waiting.values().chain(level.looked_at.values()).copied())
+    }
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }

@@ -68,6 +68,11 @@ impl PendingCopies {
     pub(crate) fn targets(&self, id: BlockId) -> &[NodeIndex] {
         self.blocks.get(&id).map_or(&[], |pending| &pending.targets)
     }
+    /// Every block with its latest start and the copies awaited.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (BlockId, TimeMs, usize)> + '_ {
+        let entries = self.blocks.iter();
+        entries.map(|(&id, pending)| (id, pending.since, pending.targets.len()))
+    }
     pub(crate) fn len(&self) -> usize {
         self.blocks.len()
     }

@@ -5,6 +5,8 @@
 //! for readers and operators. Target choice and node bookkeeping are modules of their own beside this one.
 
 mod admin;
+mod balance;
+mod dump;
 mod files;
 mod locate;
 mod nodes;
@@ -13,6 +15,8 @@ mod reports;
 mod work;
 
 pub use admin::{AdminChange, AdminWish, Standing};
+pub use balance::ReplicaPlace;
+pub use dump::{BlockDump, DumpedCopy, DumpedReplica};
 pub use nodes::{Heartbeat, HeartbeatReply, Registration, RegistrationError};
 pub use redundancy::ReplicaCounts;
 pub use reports::{FullReport, Increment, IncrementKind, ReportError, ReportProgress, ReportRpc, StorageIncrements};
@@ -128,6 +132,12 @@ impl BlockMap {
     /// The settings it runs with.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Takes other settings: intervals, limits of streams and deletions, time-outs. Those of safe mode and of the number
+    /// of report leases keep the values of the start.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        self.settings = settings;
     }
 
     /// Enters start-up's safe mode for a namespace of `total` complete blocks.
