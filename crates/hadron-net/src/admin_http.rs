@@ -8,13 +8,16 @@
 
 use crate::admin_listener::AdminListener;
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::body::Body;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::IncomingStream;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +36,17 @@ pub trait AdminPages: Send + Sync + 'static {
     /// A further page of this daemon, given its path; `None` is 404. Text is served as plain text.
     fn page(&self, path: &str) -> Option<String> {
         let _ = path;
+        None
+    }
+    /// A further page whose text is made while it is sent, given its path, its parameters and who asks; `None`: there is
+    /// no such page. The page ends with the channel. Must not block.
+    fn stream(
+        &self,
+        path: &str,
+        query: &HashMap<String, String>,
+        peer: IpAddr,
+    ) -> Option<tokio::sync::mpsc::Receiver<String>> {
+        let _ = (path, query, peer);
         None
     }
 }
@@ -64,7 +78,8 @@ impl AdminHttp {
         let stopped = stop.clone();
         let listener = AdminListener::new(listener);
         let task = tokio::spawn(async move {
-            let served = axum::serve(listener, router(pages)).with_graceful_shutdown(stopped.cancelled_owned());
+            let service = router(pages).into_make_service_with_connect_info::<Peer>();
+            let served = axum::serve(listener, service).with_graceful_shutdown(stopped.cancelled_owned());
             if let Err(error) = served.await {
                 tracing::error!(%addr, %error, "http server stopped");
             }
@@ -82,6 +97,16 @@ impl AdminHttp {
         self.stop.cancel();
         self.task.abort();
         let _ = self.task.await;
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpAddr);
+
+impl Connected<IncomingStream<'_, AdminListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, AdminListener>) -> Self {
+        Self(stream.remote_addr().ip().to_canonical())
     }
 }
 
@@ -120,7 +145,20 @@ async fn jmx(State(pages): State<Arc<dyn AdminPages>>, Query(query): Query<HashM
     ([(header::CONTENT_TYPE, "application/json; charset=utf8")], beans).into_response()
 }
 
-async fn other(State(pages): State<Arc<dyn AdminPages>>, uri: axum::http::Uri) -> Response {
+async fn other(
+    State(pages): State<Arc<dyn AdminPages>>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    Query(query): Query<HashMap<String, String>>,
+    uri: axum::http::Uri,
+) -> Response {
+    if let Some(pieces) = pages.stream(uri.path(), &query, peer) {
+        let pieces = futures::stream::unfold(pieces, |mut pieces| async move {
+            let piece = pieces.recv().await?;
+            Some((Ok::<_, std::convert::Infallible>(piece), pieces))
+        });
+        let kind = "text/plain; charset=utf-8";
+        return ([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response();
+    }
     match pages.page(uri.path()) {
         Some(text) => text.into_response(),
         None => (StatusCode::NOT_FOUND, "not found\n").into_response(),

@@ -6,9 +6,11 @@
 
 use bytes::Bytes;
 use hadron_types::{ErrorKind, HadoopError};
+use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// The caller's names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,8 +42,11 @@ pub fn short_name(name: &str) -> &str {
     name.split(['/', '@']).next().unwrap_or(name)
 }
 
-/// Groups of a user, answered from memory: called while a connection is set up, must not block for long.
+/// Groups of a user. May block: asked on a blocking thread while a connection is set up.
 pub type GroupLookup = Arc<dyn Fn(&str) -> Vec<String> + Send + Sync>;
+
+/// Look-ups of groups and host names for proxy users at a time; further connections wait.
+const MAX_LOOKUPS: usize = 8;
 
 /// What one real user may do. `"*"` in a list allows everything; an empty list nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -54,21 +59,40 @@ pub struct ProxyRule {
     pub groups: Vec<String>,
 }
 
-/// All impersonation rules, by real user's short name.
-#[derive(Clone, Default)]
+/// All impersonation rules, by real user's short name. Clones share them: [`ProxyUsers::replace`] changes all.
+#[derive(Clone)]
 pub struct ProxyUsers {
-    rules: HashMap<String, ProxyRule>,
+    rules: Arc<RwLock<HashMap<String, ProxyRule>>>,
     groups: Option<GroupLookup>,
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for ProxyUsers {
+    fn default() -> Self {
+        Self::new(HashMap::new(), None)
+    }
 }
 
 impl ProxyUsers {
     /// Takes the rules and the way to learn an effective user's groups (only asked when a rule lists groups).
     pub fn new(rules: HashMap<String, ProxyRule>, groups: Option<GroupLookup>) -> Self {
-        Self { rules, groups }
+        Self {
+            rules: Arc::new(RwLock::new(rules)),
+            groups,
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+        }
     }
 
     /// Reads `hadoop.proxyuser.<real>.{hosts,users,groups}` out of all `(key, value)` pairs of a configuration.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>, groups: Option<GroupLookup>) -> Self {
+        let proxies = Self::new(HashMap::new(), groups);
+        proxies.replace(pairs);
+        proxies
+    }
+
+    /// Exchanges all rules for those among `pairs`, as [`ProxyUsers::from_pairs`] reads them. Connections that were set
+    /// up before stay as they are.
+    pub fn replace<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let mut rules: HashMap<String, ProxyRule> = HashMap::new();
         for (key, value) in pairs {
             let Some((real, what)) = key
@@ -90,31 +114,60 @@ impl ProxyUsers {
                 _ => {}
             }
         }
-        Self { rules, groups }
+        *self.rules.write() = rules;
     }
 
-    /// Says whether `real` may act for `effective` from `peer`.
+    /// Says whether `real` may act for `effective` from `peer`. Looks groups and host names up on a blocking thread if
+    /// the rules ask for them.
+    ///
+    /// Errors: [`ErrorKind::Authorization`] with Hadoop's text.
+    pub async fn authorize_later(self, real: Arc<str>, effective: Arc<str>, peer: IpAddr) -> Result<(), HadoopError> {
+        let _place = self.lookups.clone().acquire_owned().await;
+        let asked = tokio::task::spawn_blocking(move || self.authorize(&real, &effective, peer)).await;
+        asked.unwrap_or_else(|error| Err(HadoopError::new(ErrorKind::Authorization, error.to_string())))
+    }
+
+    /// As [`ProxyUsers::authorize`] if the rules decide by themselves; `None`: something must be looked up.
+    pub fn authorize_now(&self, real: &str, effective: &str, peer: IpAddr) -> Option<Result<(), HadoopError>> {
+        let rules = self.rules.read();
+        let Some(rule) = rules.get(real) else {
+            return Some(Err(not_allowed(real, effective)));
+        };
+        let by_name = listed(&rule.users, effective) || rule.groups.iter().any(|item| item == "*");
+        if !by_name && !rule.groups.is_empty() && self.groups.is_some() {
+            return None;
+        }
+        if !by_name {
+            return Some(Err(not_allowed(real, effective)));
+        }
+        if is_listed_host(&rule.hosts, peer) {
+            return Some(Ok(()));
+        }
+        let has_names = rule.hosts.iter().any(|host| is_name(host));
+        (!has_names).then(|| Err(wrong_host(real, peer)))
+    }
+
+    /// Says whether `real` may act for `effective` from `peer`. May block for look-ups of groups and host names.
     ///
     /// Errors: [`ErrorKind::Authorization`] with Hadoop's text.
     pub fn authorize(&self, real: &str, effective: &str, peer: IpAddr) -> Result<(), HadoopError> {
-        let rule = self.rules.get(real);
-        if !rule.is_some_and(|rule| self.may_become(rule, effective)) {
-            return Err(HadoopError::new(
-                ErrorKind::Authorization,
-                format!("User: {real} is not allowed to impersonate {effective}"),
-            ));
+        let rule = self.rules.read().get(real).cloned();
+        let Some(rule) = rule.filter(|rule| self.may_become(rule, effective)) else {
+            return Err(not_allowed(real, effective));
+        };
+        let resolves_to = |host: &String| {
+            let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), 0));
+            found.is_ok_and(|mut found| found.any(|at| at.ip().to_canonical() == peer.to_canonical()))
+        };
+        let is_listed =
+            is_listed_host(&rule.hosts, peer) || rule.hosts.iter().filter(|host| is_name(host)).any(resolves_to);
+        match is_listed {
+            true => Ok(()),
+            false => Err(wrong_host(real, peer)),
         }
-        if !rule.is_some_and(|rule| is_listed_host(&rule.hosts, peer)) {
-            return Err(HadoopError::new(
-                ErrorKind::Authorization,
-                format!("Unauthorized connection for super-user: {real} from IP {peer}"),
-            ));
-        }
-        Ok(())
     }
 
     fn may_become(&self, rule: &ProxyRule, effective: &str) -> bool {
-        let listed = |list: &[String], name: &str| list.iter().any(|item| item == "*" || item == name);
         if listed(&rule.users, effective) || rule.groups.iter().any(|item| item == "*") {
             return true;
         }
@@ -125,6 +178,29 @@ impl ProxyUsers {
             _ => false,
         }
     }
+}
+
+fn listed(list: &[String], name: &str) -> bool {
+    list.iter().any(|item| item == "*" || item == name)
+}
+
+/// Whether a host of a rule must be resolved to know its addresses.
+fn is_name(host: &str) -> bool {
+    host != "*" && host != "localhost" && !host.contains('/') && host.parse::<IpAddr>().is_err()
+}
+
+fn not_allowed(real: &str, effective: &str) -> HadoopError {
+    HadoopError::new(
+        ErrorKind::Authorization,
+        format!("User: {real} is not allowed to impersonate {effective}"),
+    )
+}
+
+fn wrong_host(real: &str, peer: IpAddr) -> HadoopError {
+    HadoopError::new(
+        ErrorKind::Authorization,
+        format!("Unauthorized connection for super-user: {real} from IP {peer}"),
+    )
 }
 
 fn is_listed_host(hosts: &[String], peer: IpAddr) -> bool {
@@ -158,7 +234,7 @@ fn in_network(network: &str, peer: IpAddr) -> bool {
 impl std::fmt::Debug for ProxyUsers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ProxyUsers")
-            .field("rules", &self.rules)
+            .field("rules", &*self.rules.read())
             .finish_non_exhaustive()
     }
 }
@@ -207,6 +283,9 @@ mod tests {
                 expected,
                 "{real} as {effective} from {peer}"
             );
+            if let Some(now) = proxies.authorize_now(real, effective, peer.parse().expect("address")) {
+                assert_eq!(now.err().map(|error| error.message).as_deref(), expected, "at once");
+            }
         };
         check("oozie", "alice", "1.2.3.4", None);
         check(
@@ -235,6 +314,23 @@ mod tests {
             "alice",
             "127.0.0.1",
             Some("User: nobody is not allowed to impersonate alice"),
+        );
+        let peer = "127.0.0.1".parse().expect("address");
+        assert_eq!(
+            proxies.authorize_now("hive", "carol", peer),
+            None,
+            "groups are asked for elsewhere"
+        );
+        proxies.replace([
+            ("hadoop.proxyuser.nobody.users", "*"),
+            ("hadoop.proxyuser.nobody.hosts", "*"),
+        ]);
+        check("nobody", "alice", "127.0.0.1", None);
+        check(
+            "root",
+            "anyone",
+            "127.0.0.1",
+            Some("User: root is not allowed to impersonate anyone"),
         );
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Connection {
     session: Session,
     output: BytesMut,
     waiting: FuturesUnordered<WaitingCall>,
+    /// Whether the real user of the context may act for the other.
+    authorizing: Option<Pin<Box<dyn Future<Output = Result<(), HadoopError>> + Send>>>,
     spawned_count: usize,
     finished_sender: mpsc::UnboundedSender<Finished>,
     finished: mpsc::UnboundedReceiver<Finished>,
@@ -73,6 +75,7 @@ impl Connection {
             peer,
             output: BytesMut::new(),
             waiting: FuturesUnordered::new(),
+            authorizing: None,
             spawned_count: 0,
             finished_sender,
             finished,
@@ -114,11 +117,12 @@ impl Connection {
             let mut is_progressing = self.take_requests();
             is_progressing |= self.poll_read(cx)?;
             is_progressing |= self.take_requests();
+            is_progressing |= self.poll_authorization(cx);
             let was_at_limit = !self.may_take_requests();
             self.poll_write(cx)?;
             // What the limit held back has nobody else to wake it.
             is_progressing |= was_at_limit && self.may_take_requests();
-            let is_idle = self.output.is_empty() && self.in_flight() == 0;
+            let is_idle = self.output.is_empty() && self.in_flight() == 0 && self.authorizing.is_none();
             if is_idle && (self.session.is_closed() || (self.is_input_closed && !is_progressing)) {
                 return Poll::Ready(Ok(()));
             }
@@ -138,6 +142,24 @@ impl Connection {
         }
     }
 
+    /// Looks up what the session wants to know. Returns whether it can go on.
+    fn poll_authorization(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(question) = self.session.take_question() {
+            let proxies = self.server.options.proxy_users.clone();
+            let asked = proxies.authorize_later(question.real, question.effective, question.peer);
+            self.authorizing = Some(Box::pin(asked));
+        }
+        let Some(authorizing) = &mut self.authorizing else {
+            return false;
+        };
+        let Poll::Ready(answer) = authorizing.as_mut().poll(cx) else {
+            return false;
+        };
+        self.authorizing = None;
+        self.session.answer_question(&self.server, answer, &mut self.output);
+        true
+    }
+
     fn answer(&mut self, finished: Finished) {
         self.server.metrics.calls_in_flight.fetch_sub(1, Ordering::Relaxed);
         append_answer(
@@ -151,7 +173,9 @@ impl Connection {
 
     /// Reads once if the limits allow. Returns whether something came.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.is_input_closed || self.session.is_closed() || !self.may_take_requests() {
+        // While the identity is not settled nothing more is taken in.
+        let is_held = self.authorizing.is_some() || !self.may_take_requests();
+        if self.is_input_closed || self.session.is_closed() || is_held {
             return Ok(false);
         }
         // A read that leaves room in the buffer drained the socket: tokio then waits for readiness without asking again.

@@ -1,8 +1,8 @@
 //! The server's side of one connection's conversation, without I/O: preamble, SASL, context, then requests.
 //!
 //! ```text
-//! Preamble ─NONE──────────────────────▶ Context ─context frame─▶ Open ─▶ Closed
-//!    └─────SASL─▶ Sasl ─SUCCESS/SIMPLE────┘                       (from anywhere on a fatal error)
+//! Preamble ─NONE──────────────────────▶ Context ─context frame────────────▶ Open ─▶ Closed
+//!    └─────SASL─▶ Sasl ─SUCCESS/SIMPLE────┘   └─proxy user─▶ Authorizing ─┘   (from anywhere on a fatal error)
 //! ```
 //! [`Session::step`] eats bytes, answers control frames itself and returns the next call. After a fatal error its
 //! answer is in the output and the session is closed: what follows in the input is never looked at.
@@ -39,8 +39,24 @@ enum Phase {
     Preamble,
     Sasl,
     Context,
+    /// The context is there; whether its real user may act for the other is being looked up.
+    Authorizing,
     Open,
     Closed,
+}
+
+/// A look-up that the connection must make before the session goes on.
+pub(crate) struct Question {
+    pub(crate) real: Arc<str>,
+    pub(crate) effective: Arc<str>,
+    pub(crate) peer: IpAddr,
+}
+
+/// A context that waits for the answer to its [`Question`].
+struct Candidate {
+    identity: UserIdentity,
+    echo: CallEcho,
+    asked: bool,
 }
 
 /// State of one connection's conversation.
@@ -49,6 +65,7 @@ pub(crate) struct Session {
     peer: IpAddr,
     frames: FrameDecoder,
     user: Option<Arc<UserIdentity>>,
+    candidate: Option<Candidate>,
     /// Whether the client was told the offered SASL methods.
     offered_methods: bool,
     tokens: TokenNegotiation,
@@ -76,6 +93,7 @@ impl Session {
             peer,
             frames: FrameDecoder::new(max_frame_len),
             user: None,
+            candidate: None,
             offered_methods: false,
             tokens: TokenNegotiation::default(),
         }
@@ -100,7 +118,7 @@ impl Session {
     pub(crate) fn step(&mut self, server: &ServerShared, output: &mut BytesMut) -> Option<Box<Request>> {
         loop {
             match self.phase {
-                Phase::Closed => return None,
+                Phase::Closed | Phase::Authorizing => return None,
                 Phase::Preamble => self.read_preamble(server, output)?,
                 _ => {
                     let frame = match self.frames.next_frame() {
@@ -204,17 +222,64 @@ impl Session {
         let mut identity = UserIdentity::simple(&name);
         if let Some(real) = real.filter(|real| *real != name) {
             let real = Arc::<str>::from(crate::short_name(&real));
-            let allowed = server.options.proxy_users.authorize(&real, &identity.user, self.peer);
-            allowed.map_err(|error| {
-                server.metrics.authorization_failures.fetch_add(1, Ordering::Relaxed);
-                unauthorized(frame, error)
-            })?;
+            let proxies = &server.options.proxy_users;
+            let allowed = proxies.authorize_now(&real, &identity.user, self.peer);
             identity.real_user = Some(real);
+            let echo = CallEcho::of(&frame.header);
+            match allowed {
+                None => {
+                    self.phase = Phase::Authorizing;
+                    self.candidate = Some(Candidate {
+                        identity,
+                        echo,
+                        asked: false,
+                    });
+                    return Ok(());
+                }
+                Some(Err(error)) => return Err(unauthorized(server, echo, error)),
+                Some(Ok(())) => {}
+            }
         }
+        self.open(server, identity);
+        Ok(())
+    }
+
+    fn open(&mut self, server: &ServerShared, identity: UserIdentity) {
         server.metrics.authorization_successes.fetch_add(1, Ordering::Relaxed);
         self.user = Some(Arc::new(identity));
         self.phase = Phase::Open;
-        Ok(())
+    }
+
+    /// What must be looked up, once.
+    pub(crate) fn take_question(&mut self) -> Option<Question> {
+        let candidate = self.candidate.as_mut().filter(|candidate| !candidate.asked)?;
+        candidate.asked = true;
+        Some(Question {
+            real: candidate.identity.real_user.clone()?,
+            effective: Arc::clone(&candidate.identity.user),
+            peer: self.peer,
+        })
+    }
+
+    /// Goes on with the answer to the question taken.
+    pub(crate) fn answer_question(
+        &mut self,
+        server: &ServerShared,
+        answer: Result<(), HadoopError>,
+        output: &mut BytesMut,
+    ) {
+        let Some(candidate) = self.candidate.take() else {
+            return;
+        };
+        match answer {
+            Ok(()) => self.open(server, candidate.identity),
+            Err(error) => {
+                let fatal = unauthorized(server, candidate.echo, error);
+                tracing::info!(peer = %self.peer, error = %fatal.fault.error, "connection refused");
+                encode_fault(output, &fatal.echo, &fatal.fault);
+                self.close(server);
+            }
+        }
     }
 
     fn read_sasl(&mut self, server: &ServerShared, frame: &RequestFrame, output: &mut BytesMut) -> Result<(), Fatal> {
@@ -271,9 +336,10 @@ impl Session {
     }
 }
 
-fn unauthorized(frame: &RequestFrame, error: HadoopError) -> Fatal {
+fn unauthorized(server: &ServerShared, echo: CallEcho, error: HadoopError) -> Fatal {
+    server.metrics.authorization_failures.fetch_add(1, Ordering::Relaxed);
     Fatal {
-        echo: CallEcho::of(&frame.header),
+        echo,
         fault: RpcFault::fatal(RpcErrorCodeProto::FatalUnauthorized, error),
     }
 }
