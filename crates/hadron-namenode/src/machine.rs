@@ -4,6 +4,7 @@
 //! the next; during replay soft state follows nothing, since DataNodes will report it.
 
 use crate::State;
+use crate::edit_events::Before;
 use crate::effects;
 use hadron_journal::{CodecError, Entry, ImageReader, StateMachine};
 use hadron_namespace::image::{ImageLoader, decode_slice};
@@ -42,10 +43,13 @@ impl StateMachine for State {
         let mut recoveries = is_live.then(|| self.recoveries.lock());
         let mut needs_reclaim = false;
         let now = self.now();
+        let mut edits = self.edits.lock();
         for entry in entries.drain(..) {
+            let before = Before::look(&ns, &entry.command);
             let applied = ns.apply(&entry.command, entry.rules_version);
             self.last_command_time
                 .fetch_max(entry.command.time_ms, Ordering::AcqRel);
+            edits.push(entry.index, before.events(&ns, entry.command, &applied));
             if let (Some(blocks), Some(leases), Some(recoveries)) =
                 (blocks.as_deref_mut(), leases.as_deref_mut(), recoveries.as_deref_mut())
             {
@@ -56,6 +60,7 @@ impl StateMachine for State {
             outcomes.push(applied.outcome);
         }
         let events = blocks.as_deref_mut().map(hadron_blockmap::BlockMap::take_events);
+        drop(edits);
         drop(recoveries);
         drop(leases);
         drop(blocks);

@@ -61,23 +61,36 @@ pub(crate) async fn leases(shared: Arc<Shared>) {
     }
 }
 
-/// Enters safe mode when the journal runs out of space; ends with the reason when durability was lost.
+/// Keeps safe mode on while the name dirs are low on space; ends with the reason when durability was lost.
+///
+/// As in Hadoop safe mode stays on when there is room again, until somebody turns it off; turned off too early it comes
+/// back at the next look.
 pub(crate) async fn journal_health(shared: Arc<Shared>) -> String {
     let mut health = shared.log.health();
-    let mut was_low = false;
+    let interval = shared.settings.resource_check_interval;
     loop {
         let now = health.borrow_and_update().clone();
         if let Some(reason) = now.poisoned {
             tracing::error!(%reason, "journal is poisoned: this NameNode must end");
             return reason.to_string();
         }
-        if now.resources_low && !was_low {
-            tracing::error!("name dirs are low on space: entering safe mode");
+        if now.resources_low {
             let reason = SafeModeReason::ResourcesLow;
-            shared.state.with_blocks(|_, blocks, _| blocks.enter_safe_mode(reason));
+            let was_on = shared.state.with_blocks(|_, blocks, _| {
+                let was_on = blocks.safe_mode().is_on();
+                blocks.enter_safe_mode(reason);
+                was_on
+            });
+            if !was_on {
+                tracing::error!("NameNode low on available disk space. Entering safe mode.");
+            }
         }
-        was_low = now.resources_low;
-        if health.changed().await.is_err() {
+        let wait = clock::sleep(&*shared.state.clock, interval);
+        let changed = tokio::select! {
+            changed = health.changed() => changed,
+            () = wait, if now.resources_low => Ok(()),
+        };
+        if changed.is_err() {
             return "journal is closed".to_owned();
         }
     }

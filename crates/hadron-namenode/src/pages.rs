@@ -15,6 +15,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -87,6 +89,22 @@ impl NameNodePages {
             "PostponedMisreplicatedBlocks": blocks.postponed,
             "NumTimedOutPendingReconstructions": blocks.timed_out,
             "StaleDataNodes": cluster.stale_nodes,
+            "TotalFiles": counts.files + counts.directories,
+            "NumActiveClients": counts.open_files,
+            "LastWrittenTransactionId": self.shared.last_applied().0,
+            "LastCheckpointTime": self.shared.log.newest_image().created.0,
+            "TransactionsSinceLastCheckpoint":
+                self.shared.last_applied().0.saturating_sub(self.shared.log.newest_image().index.0),
+            "TransactionsSinceLastLogRoll": 0,
+            "ExpiredHeartbeats": 0,
+            "Snapshots": 0,
+            "SnapshottableDirectories": 0,
+            "BlockCapacity": 0,
+            "VolumeFailuresTotal": cluster.failed_volumes,
+            "NumInServiceLiveDataNodes": cluster.in_service_nodes,
+            "CapacityTotalGB": cluster.capacity >> 30,
+            "CapacityUsedGB": cluster.dfs_used >> 30,
+            "CapacityRemainingGB": cluster.remaining >> 30,
             "NumLiveDataNodes": cluster.live_nodes,
             "NumDeadDataNodes": cluster.dead_nodes,
         })
@@ -132,8 +150,13 @@ impl NameNodePages {
             }
         };
         let (mut live, mut dead) = (Map::new(), Map::new());
-        for node in self.datanodes() {
+        let mut versions = std::collections::BTreeMap::<String, u64>::new();
+        let nodes = self.datanodes();
+        for node in &nodes {
             let (id, stats) = (&node.info.id, &node.info.stats);
+            if node.info.alive {
+                *versions.entry(node.software_version.to_string()).or_default() += 1;
+            }
             let name = format!("{}:{}", id.host_name, id.xfer_port);
             let last_contact = self.shared.state.now().since(stats.last_update) / 1000;
             if node.info.alive {
@@ -186,6 +209,18 @@ impl NameNodePages {
             "DeadNodes": Value::Object(dead).to_string(),
             "DecomNodes": self.leaving_nodes(AdminState::DecommissionInProgress, "decommissionOnlyReplicas"),
             "EnteringMaintenanceNodes": self.leaving_nodes(AdminState::EnteringMaintenance, "maintenanceOnlyReplicas"),
+            "Threads": crate::process_beans::threads(),
+            "NameDirStatuses": self.name_dir_statuses(),
+            "NodeUsage": self.node_usage(&nodes),
+            "NameJournalStatus": "[]",
+            "JournalTransactionInfo": self.journal_transactions(),
+            "NumberOfSnapshottableDirs": 0,
+            "DistinctVersionCount": versions.len(),
+            "DistinctVersions": versions.iter().map(|(version, count)| json!({"key": version, "value": count})).collect::<Vec<_>>(),
+            "RollingUpgradeStatus": Value::Null,
+            "CorruptFiles": "[]",
+            "CacheCapacity": cluster.cache_capacity,
+            "CacheUsed": cluster.cache_used,
             "BlockPoolId": figures.identity.block_pool.as_str(),
             "ClusterId": figures.identity.cluster_id,
             "Version": format!("{SOFTWARE_VERSION}, hadron {}", env!("CARGO_PKG_VERSION")),
@@ -214,6 +249,46 @@ impl NameNodePages {
         Value::Object(nodes).to_string()
     }
 
+    /// Which name dirs work and which were given up, as the JSON text Hadoop's page shows.
+    fn name_dir_statuses(&self) -> String {
+        let health = self.shared.log.health().borrow().clone();
+        let of = |dirs: &[std::path::PathBuf]| {
+            let pairs = dirs
+                .iter()
+                .map(|dir| (dir.display().to_string(), json!("IMAGE_AND_EDITS")));
+            Value::Object(pairs.collect())
+        };
+        json!({ "active": of(&health.live_dirs), "failed": of(&health.failed_dirs) }).to_string()
+    }
+
+    /// Least, middle and largest share of used space among live DataNodes, and the deviation.
+    fn node_usage(&self, nodes: &[DatanodeReport]) -> String {
+        let mut shares: Vec<f64> = nodes
+            .iter()
+            .filter(|node| node.info.alive && node.info.stats.capacity > 0)
+            .map(|node| node.info.stats.dfs_used as f64 * 100.0 / node.info.stats.capacity as f64)
+            .collect();
+        shares.sort_by(f64::total_cmp);
+        let at = |index: usize| shares.get(index).copied().unwrap_or(0.0);
+        let count = shares.len().max(1) as f64;
+        let mean = shares.iter().sum::<f64>() / count;
+        let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / count;
+        let text = |share: f64| format!("{share:.2}%");
+        let usage = json!({
+            "min": text(at(0)),
+            "median": text(at(shares.len() / 2)),
+            "max": text(at(shares.len().saturating_sub(1))),
+            "stdDev": text(variance.sqrt()),
+        });
+        json!({ "nodeUsage": usage }).to_string()
+    }
+
+    fn journal_transactions(&self) -> String {
+        let applied = self.shared.last_applied().0.to_string();
+        let image = self.shared.log.newest_image().index.0.to_string();
+        json!({ "MostRecentCheckpointTxId": image, "LastAppliedOrWrittenTxId": applied }).to_string()
+    }
+
     fn rpc_activity(&self) -> Value {
         let rpc = &self.rpc;
         let calls = rpc.total(|method| &method.calls);
@@ -239,6 +314,20 @@ impl NameNodePages {
             "NumOpenConnections": rpc.open_connections.load(Ordering::Relaxed),
             "CallQueueLength": rpc.calls_in_flight.load(Ordering::Relaxed),
         })
+    }
+
+    /// The configuration in effect, as Hadoop's `/conf` shows it.
+    fn configuration_xml(&self) -> String {
+        let conf = self.shared.run_time.configuration();
+        let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?><configuration>\n");
+        let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        for info in hadron_env::config::keys::ALL {
+            if let Some(value) = conf.text(info.name) {
+                let (name, value) = (escaped(info.name), escaped(&value));
+                text += &format!("<property><name>{name}</name><value>{value}</value></property>\n");
+            }
+        }
+        text + "</configuration>\n"
     }
 
     fn register_gauges(&self, registry: &mut Registry) {
@@ -433,6 +522,19 @@ impl AdminPages for NameNodePages {
         }
     }
 
+    fn stream(
+        &self,
+        path: &str,
+        query: &HashMap<String, String>,
+        peer: IpAddr,
+    ) -> Option<tokio::sync::mpsc::Receiver<String>> {
+        (path == "/fsck").then(|| crate::fsck::start(&self.shared, query, peer))
+    }
+
+    fn page(&self, path: &str) -> Option<String> {
+        (path == "/conf").then(|| self.configuration_xml())
+    }
+
     fn jmx(&self, query: Option<&str>) -> String {
         let figures = self.figures();
         let beans = [
@@ -441,6 +543,9 @@ impl AdminPages for NameNodePages {
             self.namenode_info(&figures),
             self.rpc_activity(),
             self.rpc_detailed_activity(),
+            crate::process_beans::jvm_metrics(),
+            crate::process_beans::memory(),
+            crate::process_beans::runtime(self.shared.state.started(), self.shared.state.now()),
         ];
         let wanted = |bean: &Value| bean["name"].as_str().is_some_and(|name| bean_matches(query, name));
         let beans: Vec<Value> = beans.into_iter().filter(wanted).collect();

@@ -9,6 +9,7 @@ use hadron_env::config::keys;
 use hadron_namespace::Limits;
 use hadron_namespace::command::ProtectedDirectories;
 use hadron_types::{ChecksumType, FsPath};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Wire version of Hadoop that this NameNode says it is.
@@ -59,6 +60,12 @@ pub struct Settings {
     pub owner_sets_quota: bool,
     /// Block access tokens; `None`: off.
     pub block_tokens: Option<TokenSettings>,
+    /// `dfs.namenode.resource.check.interval`.
+    pub resource_check_interval: Duration,
+    /// `dfs.namenode.inotify.max.events.per.rpc`.
+    pub inotify_max_events: usize,
+    /// Where `metaSave` writes: `hadoop.log.dir`.
+    pub log_dir: PathBuf,
     /// What `getServerDefaults` answers.
     pub defaults: ServerDefaults,
     /// Which DataNodes may join, and where they stand.
@@ -114,6 +121,11 @@ impl Settings {
             quota_by_type: conf.get(keys::DFS_QUOTA_BY_STORAGE_TYPE_ENABLED),
             owner_sets_quota: conf.get(keys::DFS_PERMISSIONS_ALLOW_OWNER_SET_QUOTA),
             block_tokens: TokenSettings::from_configuration(conf),
+            resource_check_interval: conf
+                .get(keys::DFS_NAMENODE_RESOURCE_CHECK_INTERVAL)
+                .max(Duration::from_millis(10)),
+            inotify_max_events: conf.get(keys::DFS_NAMENODE_INOTIFY_MAX_EVENTS_PER_RPC).max(1),
+            log_dir: PathBuf::from(conf.get(keys::HADOOP_LOG_DIR)),
             defaults: ServerDefaults::from_configuration(conf),
             datanodes: DatanodeSettings::from_configuration(conf),
             blocks: block_settings(conf),
@@ -175,7 +187,7 @@ fn limits(conf: &Configuration) -> Limits {
     }
 }
 
-fn block_settings(conf: &Configuration) -> hadron_blockmap::Settings {
+pub(crate) fn block_settings(conf: &Configuration) -> hadron_blockmap::Settings {
     let min_replication = narrow16(conf.get(keys::DFS_NAMENODE_REPLICATION_MIN));
     let safe = conf.get(keys::DFS_NAMENODE_SAFEMODE_REPLICATION_MIN);
     hadron_blockmap::Settings {

@@ -1,17 +1,22 @@
 //! What every handler and monitor of a running NameNode holds.
 
 use crate::access_times::AccessTimes;
+use crate::bandwidth::BandwidthOrders;
 use crate::callers::Callers;
+use crate::fsck::MAX_CHECKS;
 use crate::members::Members;
-use crate::{BlockTokens, Settings, State};
+use crate::{BlockTokens, RunTime, Settings, State};
 use hadron_blockmap::BlockMap;
+use hadron_env::Configuration;
 use hadron_journal::{CommandLog, LogError};
 use hadron_namespace::command::Op;
 use hadron_namespace::{Caller, Command, Outcome};
 use hadron_proto::hdfs::LocatedBlockProto;
+use hadron_net::ProxyUsers;
 use hadron_types::{ErrorKind, HadoopError, HadoopResult, LogIndex};
 use hadron_wire::token::AccessMode;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// A running NameNode's parts. Handed around as `Arc<Shared>`.
 pub struct Shared {
@@ -29,6 +34,12 @@ pub struct Shared {
     pub access_times: AccessTimes,
     /// Block access tokens; `None`: off.
     pub block_tokens: Option<BlockTokens>,
+    /// Bandwidth limits that DataNodes are to be told.
+    pub bandwidth: BandwidthOrders,
+    /// What may change while the NameNode runs.
+    pub run_time: RunTime,
+    /// Places for checks of the file system (`/fsck`).
+    pub(crate) checks: Semaphore,
     /// Name of this host in texts.
     pub host_name: String,
 }
@@ -44,6 +55,9 @@ impl Shared {
             callers,
             log,
             access_times: AccessTimes::default(),
+            bandwidth: BandwidthOrders::default(),
+            checks: Semaphore::new(MAX_CHECKS),
+            run_time: RunTime::new(Configuration::new(), ProxyUsers::default()),
             host_name: host_name(),
         }
     }
@@ -53,6 +67,12 @@ impl Shared {
         if let Some(tokens) = &self.block_tokens {
             tokens.put(located, user, mode);
         }
+    }
+
+    /// As it is, with the configuration and the rules of proxy users that may be read again.
+    #[must_use]
+    pub fn with_run_time(self, run_time: RunTime) -> Self {
+        Self { run_time, ..self }
     }
 
     /// A command of `caller` with the time and limits of now.
@@ -87,6 +107,11 @@ impl Shared {
         self.log.checkpoint().await.map_err(log_error)
     }
 
+    /// Goes on in a new journal segment; gives its first transaction.
+    pub async fn roll_log(&self) -> HadoopResult<LogIndex> {
+        self.log.roll().await.map_err(log_error)
+    }
+
     /// Index of the last applied entry; Hadoop's transaction id.
     pub fn last_applied(&self) -> LogIndex {
         self.log.last_applied()
@@ -117,7 +142,13 @@ fn log_error(error: LogError) -> HadoopError {
     match error {
         // Nothing was written: the same call may succeed a little later.
         LogError::Overloaded(_) => HadoopError::new(ErrorKind::Retriable, "Server too busy"),
-        LogError::NoSpace(_) => HadoopError::new(ErrorKind::SafeMode, error.to_string()),
+        LogError::NoSpace(dirs) => HadoopError::new(
+            ErrorKind::SafeMode,
+            format!(
+                "Resources are low on NN: no space for the journal in {dirs}; nothing was changed. Free space there, \
+                 then leave safe mode with \"hdfs dfsadmin -safemode leave\"."
+            ),
+        ),
         other => HadoopError::io(other.to_string()),
     }
 }

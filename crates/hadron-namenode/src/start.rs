@@ -6,9 +6,13 @@
 use crate::callers::Callers;
 use crate::client_protocol::ClientProtocol;
 use crate::groups::Groups;
+use crate::namenode_protocol::NamenodeProtocol;
+use crate::reconfiguration::ReconfigurationProtocol;
+use crate::refresh::Refresh;
+use crate::trash::{self, TrashPolicy};
 use crate::user_mappings::UserMappings;
 use crate::{
-    DatanodeMonitors, DatanodeProtocol, HaService, LifelineProtocol, NameNodePages, Settings, Shared, State,
+    DatanodeMonitors, DatanodeProtocol, HaService, LifelineProtocol, NameNodePages, RunTime, Settings, Shared, State,
     access_times, block_tokens, monitors,
 };
 use hadron_blockmap::BlockMap;
@@ -17,10 +21,11 @@ use hadron_env::config::{HostPort, keys};
 use hadron_journal::{CommandLog, LocalLog, OpenError};
 use hadron_namespace::{Identity, Namespace};
 use hadron_net::{AdminHttp, GroupLookup, ProtocolInfo, ProxyUsers, RpcProtocol, RpcServer, RpcServerOptions};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -114,6 +119,7 @@ impl NameNode {
         let settings = Settings::from_configuration(&conf);
         let (state, log) = recover(&conf, &settings, env).await?;
         state.go_live();
+        state.edits.lock().begin_after(log.last_applied());
         let groups = Groups::of_this_host(
             Arc::clone(&state.clock),
             &conf.get(keys::HADOOP_USER_GROUP_STATIC_MAPPING_OVERRIDES),
@@ -123,7 +129,16 @@ impl NameNode {
             conf.get(keys::HADOOP_SECURITY_GROUPS_NEGATIVE_CACHE),
         );
         let callers = Callers::new(groups, &settings);
-        let shared = Arc::new(Shared::new(state, settings, callers, log));
+        let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
+            let this = this.clone();
+            let lookup: GroupLookup = Arc::new(move |user| {
+                let shared = this.upgrade();
+                shared.map_or_else(Vec::new, |shared| shared.callers.groups().lookup(user).to_vec())
+            });
+            let proxy_users = ProxyUsers::new(HashMap::new(), Some(lookup));
+            let run_time = RunTime::new(conf.clone(), proxy_users);
+            Shared::new(state, settings, callers, log).with_run_time(run_time)
+        });
         read_members(&shared).await?;
         let rpc = listen_rpc(&conf, &shared, conf.namenode_rpc_bind_address()?).await?;
         let service_rpc = match conf.contains(keys::DFS_NAMENODE_SERVICERPC_ADDRESS) {
@@ -254,17 +269,9 @@ async fn listen_rpc(conf: &Configuration, shared: &Arc<Shared>, at: HostPort) ->
     if !addr.ip().is_loopback() {
         tracing::warn!(%addr, "listening beyond loopback with SIMPLE authentication: callers are believed");
     }
-    let groups = Arc::clone(shared);
-    let lookup: GroupLookup = Arc::new(move |user| groups.callers.groups().lookup(user).to_vec());
-    let pairs: Vec<(String, String)> = conf
-        .iter()
-        .filter(|(key, _, _)| key.starts_with("hadoop.proxyuser."))
-        .filter_map(|(key, _, _)| Some((key.to_owned(), conf.text(key)?)))
-        .collect();
-    let pairs = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let options = RpcServerOptions {
         name: "namenode",
-        proxy_users: ProxyUsers::from_pairs(pairs, Some(lookup)),
+        proxy_users: shared.run_time.proxy_users(),
         ..RpcServerOptions::from_configuration(conf)
     };
     let mut protocols: Vec<Arc<dyn RpcProtocol>> = vec![
@@ -272,8 +279,14 @@ async fn listen_rpc(conf: &Configuration, shared: &Arc<Shared>, at: HostPort) ->
         Arc::new(DatanodeProtocol::new(Arc::clone(shared))),
         Arc::new(HaService::new(Arc::clone(shared))),
         Arc::new(UserMappings::new(Arc::clone(shared))),
+        Arc::new(NamenodeProtocol::new(Arc::clone(shared))),
+        Arc::new(ReconfigurationProtocol::new(Arc::clone(shared))),
     ];
-    let served: Vec<&'static str> = protocols.iter().map(|protocol| protocol.name()).collect();
+    protocols.extend(Refresh::all(shared).map(|protocol| Arc::new(protocol) as Arc<dyn RpcProtocol>));
+    let served = protocols
+        .iter()
+        .map(|protocol| (protocol.name(), protocol.methods()))
+        .collect();
     protocols.push(Arc::new(ProtocolInfo::new(served)));
     let bound = RpcServer::bind(addr, options, protocols).await;
     bound.map_err(|error| listen_error(&at, error))
@@ -345,6 +358,8 @@ fn start_monitors(
     spawn(Box::pin(monitors::leases(Arc::clone(shared))));
     spawn(Box::pin(access_times::run(Arc::clone(shared))));
     spawn(Box::pin(block_tokens::roll_keys(Arc::clone(shared))));
+    let trash = TrashPolicy::from_configuration(&shared.run_time.configuration());
+    spawn(Box::pin(trash::run(Arc::clone(shared), trash)));
     let (sender, failure) = tokio::sync::watch::channel(None);
     let health = monitors::journal_health(Arc::clone(shared));
     spawn(Box::pin(async move {

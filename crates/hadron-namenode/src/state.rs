@@ -5,6 +5,7 @@
 
 use crate::block_recovery::BlockRecoveries;
 use crate::lease_release::recovering_block;
+use crate::edit_events::EditWindow;
 use crate::waiters::BlockWaiters;
 use hadron_blockmap::{BlockEvent, BlockMap, BlockSource, BlockState, StoredBlock};
 use hadron_env::{Clock, Random};
@@ -36,6 +37,8 @@ pub struct State {
     is_live: AtomicBool,
     /// Set when safe mode ended by itself or racks changed: the redundancy monitor then examines all blocks.
     pub examine_all: AtomicBool,
+    /// The latest changes, for watchers. Taken after [`State::leases`].
+    pub(crate) edits: Mutex<EditWindow>,
     /// Tells the reclaim driver that detached trees wait.
     pub(crate) reclaim_needed: Notify,
     /// Time of the latest command, ms; commands never carry an earlier one.
@@ -54,6 +57,7 @@ impl State {
             blocks: Mutex::new(blocks),
             leases: Mutex::new(LeaseManager::new()),
             waiters: BlockWaiters::default(),
+            edits: Mutex::new(EditWindow::default()),
             reclaim_needed: Notify::new(),
             last_command_time: AtomicU64::new(0),
             started_wall: clock.now(),

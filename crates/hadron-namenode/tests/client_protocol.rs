@@ -683,7 +683,7 @@ async fn the_cluster_tells_about_itself() {
         .expect("stats");
     assert_eq!((stats.capacity, stats.missing_blocks), (2 << 40, 0));
     let report = |kind: DatanodeReportTypeProto| GetDatanodeReportRequestProto { r#type: kind as i32 };
-    let live: GetDatanodeReportResponseProto = alice
+    let live: GetDatanodeReportResponseProto = owner
         .call("getDatanodeReport", report(DatanodeReportTypeProto::Live))
         .await
         .expect("report");
@@ -692,7 +692,7 @@ async fn the_cluster_tells_about_itself() {
         (live.di[0].id.ip_addr.as_str(), live.di[0].location()),
         ("127.0.1.0", "/default-rack")
     );
-    let dead: GetDatanodeReportResponseProto = alice
+    let dead: GetDatanodeReportResponseProto = owner
         .call("getDatanodeReport", report(DatanodeReportTypeProto::Dead))
         .await
         .expect("report");

@@ -12,6 +12,7 @@ mod context;
 mod identity;
 mod metrics;
 mod protocol;
+mod method_signatures;
 mod protocol_info;
 pub mod server;
 

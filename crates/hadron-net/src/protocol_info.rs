@@ -1,8 +1,9 @@
 //! ProtocolMetaInfo: which protocols and versions a server has.
 //!
-//! Signatures list no method fingerprints: callers that look for one take the method for missing and go without.
+//! Signatures list fingerprints of the methods served, which clients look for before they call what may be missing.
 
 use crate::{CallContext, Reply, RpcProtocol};
+use crate::method_signatures::fingerprints;
 use bytes::Bytes;
 use hadron_proto::common::{
     GetProtocolSignatureRequestProto, GetProtocolSignatureResponseProto, GetProtocolVersionsRequestProto,
@@ -15,21 +16,25 @@ use hadron_types::{ErrorKind, HadoopError, HadoopResult};
 /// Name of the only kind of RPC served.
 const RPC_KIND: &str = "RPC_PROTOCOL_BUFFER";
 
-/// The protocol, over a list of names.
+/// The protocol, over the names and methods of the others.
 #[derive(Debug)]
 pub struct ProtocolInfo {
-    served: Vec<&'static str>,
+    served: Vec<(&'static str, &'static [&'static str])>,
 }
 
 impl ProtocolInfo {
-    /// `served`: names of the server's other protocols.
-    pub fn new(served: Vec<&'static str>) -> Self {
+    /// `served`: names and methods of the server's other protocols.
+    pub fn new(served: Vec<(&'static str, &'static [&'static str])>) -> Self {
         Self { served }
     }
 
-    fn require(&self, name: &str) -> HadoopResult<()> {
-        if name == PROTOCOL_META_INFO || self.served.contains(&name) {
-            return Ok(());
+    /// The methods of a protocol that must be served.
+    fn require(&self, name: &str) -> HadoopResult<&'static [&'static str]> {
+        if name == PROTOCOL_META_INFO {
+            return Ok(&[]);
+        }
+        if let Some((_, methods)) = self.served.iter().find(|(served, _)| *served == name) {
+            return Ok(methods);
         }
         Err(HadoopError::new(
             ErrorKind::NoSuchProtocol,
@@ -51,10 +56,10 @@ impl ProtocolInfo {
 
     fn signature(&self, body: Bytes) -> HadoopResult<GetProtocolSignatureResponseProto> {
         let request: GetProtocolSignatureRequestProto = decode(body)?;
-        self.require(&request.protocol)?;
+        let methods = self.require(&request.protocol)?;
         let signature = ProtocolSignatureProto {
             version: PROTOCOL_VERSION,
-            methods: Vec::new(),
+            methods: fingerprints(&request.protocol, methods),
         };
         let is_ours = request.rpc_kind == RPC_KIND;
         Ok(GetProtocolSignatureResponseProto {

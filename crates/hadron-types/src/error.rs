@@ -118,10 +118,14 @@ error_kinds! {
     FileAlreadyExists = "org.apache.hadoop.fs.FileAlreadyExistsException",
     /// A path component is a file.
     ParentNotDirectory = "org.apache.hadoop.fs.ParentNotDirectoryException",
-    /// A directory was wanted.
-    PathIsNotDirectory = "org.apache.hadoop.fs.PathIsNotDirectoryException",
     /// Directory is not empty.
     PathIsNotEmptyDirectory = "org.apache.hadoop.fs.PathIsNotEmptyDirectoryException",
+    /// A directory was wanted.
+    PathIsNotDirectory = "org.apache.hadoop.fs.PathIsNotDirectoryException",
+    /// A request that cannot be granted as it stands (cache pools and directives).
+    InvalidRequest = "org.apache.hadoop.fs.InvalidRequestException",
+    /// No erasure coding policy was set on the path.
+    NoEcPolicySet = "org.apache.hadoop.hdfs.protocol.NoECPolicySetException",
     /// Bad name.
     InvalidPath = "org.apache.hadoop.fs.InvalidPathException",
     /// Symlink met.

@@ -29,7 +29,10 @@ pub(crate) fn protocols(shared: &Arc<Shared>) -> Vec<Arc<dyn RpcProtocol>> {
         Arc::new(InterDatanodeProtocol(shared.clone())),
         Arc::new(ReconfigurationProtocol(shared.clone())),
     ];
-    let served = protocols.iter().map(|protocol| protocol.name()).collect();
+    let served = protocols
+        .iter()
+        .map(|protocol| (protocol.name(), protocol.methods()))
+        .collect();
     protocols.push(Arc::new(ProtocolInfo::new(served)));
     protocols
 }

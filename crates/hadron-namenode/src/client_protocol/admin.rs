@@ -8,23 +8,22 @@ use hadron_blockmap::{AdminState, DatanodeReport, SafeModeReason};
 use hadron_net::Reply;
 use hadron_proto::common::HaServiceStateProto;
 use hadron_proto::hdfs::{
-    CorruptFileBlocksProto, DatanodeReportTypeProto, FinalizeUpgradeRequestProto, FinalizeUpgradeResponseProto,
-    FsServerDefaultsProto, GetCurrentEditLogTxidRequestProto, GetCurrentEditLogTxidResponseProto,
-    GetDatanodeReportRequestProto, GetDatanodeReportResponseProto, GetDatanodeStorageReportRequestProto,
-    GetDatanodeStorageReportResponseProto, GetFsEcBlockGroupStatsRequestProto, GetFsEcBlockGroupStatsResponseProto,
-    GetFsReplicatedBlockStatsRequestProto, GetFsReplicatedBlockStatsResponseProto, GetFsStatsResponseProto,
-    GetFsStatusRequestProto, GetServerDefaultsRequestProto, GetServerDefaultsResponseProto, HaServiceStateRequestProto,
-    HaServiceStateResponseProto, ListCorruptFileBlocksRequestProto, ListCorruptFileBlocksResponseProto,
-    MsyncRequestProto, MsyncResponseProto, RefreshNodesRequestProto, RefreshNodesResponseProto, RollEditsRequestProto,
-    RollEditsResponseProto, RollingUpgradeRequestProto, RollingUpgradeResponseProto, SafeModeActionProto,
-    SaveNamespaceRequestProto, SaveNamespaceResponseProto, SetBalancerBandwidthRequestProto,
-    SetBalancerBandwidthResponseProto, SetSafeModeRequestProto, SetSafeModeResponseProto, UpgradeStatusRequestProto,
-    UpgradeStatusResponseProto,
+    CorruptFileBlocksProto, DatanodeReportTypeProto, FsServerDefaultsProto, GetDatanodeReportRequestProto,
+    GetDatanodeReportResponseProto, GetDatanodeStorageReportRequestProto, GetDatanodeStorageReportResponseProto,
+    GetFsEcBlockGroupStatsRequestProto, GetFsEcBlockGroupStatsResponseProto, GetFsReplicatedBlockStatsRequestProto,
+    GetFsReplicatedBlockStatsResponseProto, GetFsStatsResponseProto, GetFsStatusRequestProto,
+    GetServerDefaultsRequestProto, GetServerDefaultsResponseProto, GetSlowDatanodeReportRequestProto,
+    GetSlowDatanodeReportResponseProto, HaServiceStateRequestProto, HaServiceStateResponseProto,
+    ListCorruptFileBlocksRequestProto, ListCorruptFileBlocksResponseProto, MsyncRequestProto, MsyncResponseProto,
+    RefreshNodesRequestProto, RefreshNodesResponseProto, SafeModeActionProto, SetSafeModeRequestProto,
+    SetSafeModeResponseProto,
 };
-use hadron_types::{ErrorKind, HadoopError};
+use hadron_types::HadoopError;
 
 /// Files named by one listCorruptFileBlocks (`dfs.corruptfilesreturned.max`).
 const CORRUPT_FILES_PAGE: usize = 500;
+/// Missing blocks looked at for one page: bounds the time under the lock.
+const MAX_CORRUPT_LOOKED_AT: usize = 20_000;
 
 /// getServerDefaults.
 pub(super) fn get_server_defaults(call: &Call, body: Bytes) -> Reply {
@@ -100,6 +99,7 @@ pub(super) fn get_ec_block_group_stats(call: &Call, body: Bytes) -> Reply {
 /// getDatanodeReport.
 pub(super) fn get_datanode_report(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: GetDatanodeReportRequestProto| {
+        call.require_superuser()?;
         let reports = call.datanodes(request.r#type());
         let di = reports
             .iter()
@@ -121,24 +121,45 @@ pub(super) fn get_datanode_storage_report(call: &Call, body: Bytes) -> Reply {
     })
 }
 
-/// listCorruptFileBlocks: files that have a block without any usable replica.
+/// getSlowDatanodeReport: DataNodes' latencies are not followed, so none is slow.
+pub(super) fn get_slow_datanode_report(call: &Call, body: Bytes) -> Reply {
+    call.plain(body, |call, _: GetSlowDatanodeReportRequestProto| {
+        call.require_superuser()
+            .map(|()| GetSlowDatanodeReportResponseProto::default())
+    })
+}
+
+/// listCorruptFileBlocks: the paths of blocks without any usable replica, one page after another. The cookie counts the
+/// missing blocks looked at so far; those found in the meantime may be met twice or not at all, as in Hadoop.
 pub(super) fn list_corrupt_file_blocks(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &ListCorruptFileBlocksRequestProto, ns| {
         call.require_superuser()?;
-        let skip: usize = request.cookie().parse().unwrap_or(0);
-        let missing = call
-            .shared
-            .state
-            .blocks
-            .lock()
-            .missing_blocks(skip.saturating_add(CORRUPT_FILES_PAGE));
+        let start: usize = request.cookie().parse().unwrap_or(0);
+        let (missing, is_counted) = {
+            let blocks = call.shared.state.blocks.lock();
+            let most = start.saturating_add(MAX_CORRUPT_LOOKED_AT);
+            (blocks.missing_blocks(most), !blocks.safe_mode().is_starting())
+        };
+        if !is_counted && !missing.is_empty() {
+            return Err(HadoopError::io(
+                "Cannot run listCorruptFileBlocks because replication queues have not been initialized.",
+            ));
+        }
         let root = request.path.trim_end_matches('/');
-        let paths = missing
-            .iter()
-            .skip(skip)
-            .filter_map(|id| ns.path_of(ns.stored_block(*id)?.file));
-        let files = paths.filter(|path| path.starts_with(root)).collect();
-        let cookie = missing.len().to_string();
+        let below = |path: &String| {
+            let rest = path.strip_prefix(root);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let (mut files, mut looked_at) = (Vec::new(), start);
+        for id in missing.iter().skip(start) {
+            looked_at += 1;
+            let path = ns.stored_block(*id).and_then(|stored| ns.path_of(stored.file));
+            files.extend(path.filter(below));
+            if files.len() >= CORRUPT_FILES_PAGE {
+                break;
+            }
+        }
+        let cookie = looked_at.to_string();
         Ok(ListCorruptFileBlocksResponseProto {
             corrupt: CorruptFileBlocksProto { files, cookie },
         })
@@ -172,29 +193,6 @@ pub(super) fn set_safe_mode(call: &Call, body: Bytes) -> Reply {
     })
 }
 
-/// saveNamespace: an image of the state as it is, in safe mode only.
-pub(super) fn save_namespace(call: &Call, body: Bytes) -> Reply {
-    call.wait(body, |call, _: SaveNamespaceRequestProto| async move {
-        call.require_superuser()?;
-        if !call.shared.state.blocks.lock().safe_mode().is_on() {
-            let message = "Safe mode should be turned ON in order to create namespace image.";
-            return Err(HadoopError::io(message));
-        }
-        call.shared.checkpoint().await?;
-        Ok(SaveNamespaceResponseProto { saved: Some(true) })
-    })
-}
-
-/// rollEdits: segments roll by themselves; the answer is where the next entry goes.
-pub(super) fn roll_edits(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |call, _: RollEditsRequestProto| {
-        call.require_superuser()?;
-        Ok(RollEditsResponseProto {
-            new_segment_tx_id: call.shared.last_applied().0 + 1,
-        })
-    })
-}
-
 /// refreshNodes: hosts files and topology are read anew, and every DataNode is held against them.
 pub(super) fn refresh_nodes(call: &Call, body: Bytes) -> Reply {
     call.wait(body, |call, _: RefreshNodesRequestProto| async move {
@@ -202,57 +200,6 @@ pub(super) fn refresh_nodes(call: &Call, body: Bytes) -> Reply {
         let refreshed = Members::refresh(&call.shared.members, &call.shared.state).await;
         refreshed.map_err(|error| HadoopError::io(error.to_string()))?;
         Ok(RefreshNodesResponseProto {})
-    })
-}
-
-/// setBalancerBandwidth: accepted; DataNodes keep their own.
-pub(super) fn set_balancer_bandwidth(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |call, request: SetBalancerBandwidthRequestProto| {
-        call.require_superuser()?;
-        if request.bandwidth < 0 {
-            let message = "Bandwidth should be non-negative.";
-            return Err(HadoopError::new(ErrorKind::IllegalArgument, message));
-        }
-        Ok(SetBalancerBandwidthResponseProto {})
-    })
-}
-
-/// finalizeUpgrade: nothing to finalize.
-pub(super) fn finalize_upgrade(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |call, _: FinalizeUpgradeRequestProto| {
-        call.require_superuser().map(|()| FinalizeUpgradeResponseProto {})
-    })
-}
-
-/// upgradeStatus: always finalized.
-pub(super) fn upgrade_status(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |call, _: UpgradeStatusRequestProto| {
-        call.require_superuser()?;
-        Ok(UpgradeStatusResponseProto {
-            upgrade_finalized: true,
-        })
-    })
-}
-
-/// rollingUpgrade: none is running, none can be started.
-pub(super) fn rolling_upgrade(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |call, request: RollingUpgradeRequestProto| {
-        call.require_superuser()?;
-        match request.action() {
-            hadron_proto::hdfs::RollingUpgradeActionProto::Query => Ok(RollingUpgradeResponseProto::default()),
-            _ => Err(HadoopError::new(
-                ErrorKind::UnsupportedAction,
-                "rolling upgrades are not supported",
-            )),
-        }
-    })
-}
-
-/// getCurrentEditLogTxid.
-pub(super) fn get_current_edit_log_txid(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |call, _: GetCurrentEditLogTxidRequestProto| {
-        let txid = i64::try_from(call.shared.last_applied().0).unwrap_or(i64::MAX);
-        Ok(GetCurrentEditLogTxidResponseProto { txid })
     })
 }
 

@@ -211,7 +211,7 @@ impl Call {
             .context
             .caller_context
             .as_ref()
-            .filter(|_| self.shared.settings.caller_context);
+            .filter(|_| self.shared.run_time.caller_context());
         AuditEvent {
             allowed,
             user: &self.context.user.user,

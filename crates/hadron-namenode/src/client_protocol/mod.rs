@@ -8,18 +8,26 @@ mod acl;
 mod admin;
 mod attributes;
 mod batched_listing;
+mod cache_pools;
 mod call;
 mod concat;
+mod encryption_zones;
+mod erasure_coding;
 mod files;
+mod inotify;
 mod leases;
 mod listing;
+mod meta_save;
 mod names;
 mod quotas;
 mod reads;
 mod security;
+mod snapshots;
 mod storage_policies;
 mod summary;
 mod truncate;
+mod tokens;
+mod upkeep;
 mod write;
 mod xattr;
 
@@ -143,14 +151,14 @@ methods! {
     "getDatanodeStorageReport" => admin::get_datanode_storage_report,
     "listCorruptFileBlocks" => admin::list_corrupt_file_blocks,
     "setSafeMode" => admin::set_safe_mode,
-    "saveNamespace" => admin::save_namespace,
-    "rollEdits" => admin::roll_edits,
+    "saveNamespace" => upkeep::save_namespace,
+    "rollEdits" => upkeep::roll_edits,
     "refreshNodes" => admin::refresh_nodes,
-    "setBalancerBandwidth" => admin::set_balancer_bandwidth,
-    "finalizeUpgrade" => admin::finalize_upgrade,
-    "upgradeStatus" => admin::upgrade_status,
-    "rollingUpgrade" => admin::rolling_upgrade,
-    "getCurrentEditLogTxid" => admin::get_current_edit_log_txid,
+    "setBalancerBandwidth" => upkeep::set_balancer_bandwidth,
+    "finalizeUpgrade" => upkeep::finalize_upgrade,
+    "upgradeStatus" => upkeep::upgrade_status,
+    "rollingUpgrade" => upkeep::rolling_upgrade,
+    "getCurrentEditLogTxid" => inotify::get_current_edit_log_txid,
     "getHAServiceState" => admin::get_ha_service_state,
     "msync" => admin::msync,
     "setQuota" => quotas::set_quota,
@@ -161,7 +169,7 @@ methods! {
     "unsetStoragePolicy" => storage_policies::unset_storage_policy,
     "satisfyStoragePolicy" => storage_policies::satisfy_storage_policy,
     "getDataEncryptionKey" => security::get_data_encryption_key,
-    "getDelegationToken" => security::get_delegation_token,
+    "getDelegationToken" => tokens::get_delegation_token,
     "getEZForPath" => security::get_ez_for_path,
     "getErasureCodingPolicy" => security::get_erasure_coding_policy,
     "setAcl" => acl::set_acl,
@@ -174,4 +182,40 @@ methods! {
     "removeXAttr" => xattr::remove_x_attr,
     "getXAttrs" => xattr::get_x_attrs,
     "listXAttrs" => xattr::list_x_attrs,
+    "getEditsFromTxid" => inotify::get_edits_from_txid,
+    "metaSave" => meta_save::meta_save,
+    "restoreFailedStorage" => upkeep::restore_failed_storage,
+    "getSlowDatanodeReport" => admin::get_slow_datanode_report,
+    "renewDelegationToken" => tokens::renew_delegation_token,
+    "cancelDelegationToken" => tokens::cancel_delegation_token,
+    "allowSnapshot" => snapshots::allow_snapshot,
+    "disallowSnapshot" => snapshots::disallow_snapshot,
+    "createSnapshot" => snapshots::create_snapshot,
+    "deleteSnapshot" => snapshots::delete_snapshot,
+    "renameSnapshot" => snapshots::rename_snapshot,
+    "getSnapshottableDirListing" => snapshots::get_snapshottable_dir_listing,
+    "getSnapshotListing" => snapshots::get_snapshot_listing,
+    "getSnapshotDiffReport" => snapshots::get_snapshot_diff_report,
+    "getSnapshotDiffReportListing" => snapshots::get_snapshot_diff_report_listing,
+    "addCacheDirective" => cache_pools::add_cache_directive,
+    "modifyCacheDirective" => cache_pools::modify_cache_directive,
+    "removeCacheDirective" => cache_pools::remove_cache_directive,
+    "listCacheDirectives" => cache_pools::list_cache_directives,
+    "addCachePool" => cache_pools::add_cache_pool,
+    "modifyCachePool" => cache_pools::modify_cache_pool,
+    "removeCachePool" => cache_pools::remove_cache_pool,
+    "listCachePools" => cache_pools::list_cache_pools,
+    "createEncryptionZone" => encryption_zones::create_encryption_zone,
+    "listEncryptionZones" => encryption_zones::list_encryption_zones,
+    "reencryptEncryptionZone" => encryption_zones::reencrypt_encryption_zone,
+    "listReencryptionStatus" => encryption_zones::list_reencryption_status,
+    "getErasureCodingPolicies" => erasure_coding::get_erasure_coding_policies,
+    "getErasureCodingCodecs" => erasure_coding::get_erasure_coding_codecs,
+    "setErasureCodingPolicy" => erasure_coding::set_erasure_coding_policy,
+    "unsetErasureCodingPolicy" => erasure_coding::unset_erasure_coding_policy,
+    "addErasureCodingPolicies" => erasure_coding::add_erasure_coding_policies,
+    "removeErasureCodingPolicy" => erasure_coding::remove_erasure_coding_policy,
+    "enableErasureCodingPolicy" => erasure_coding::enable_erasure_coding_policy,
+    "disableErasureCodingPolicy" => erasure_coding::disable_erasure_coding_policy,
+    "getECTopologyResultForPolicies" => erasure_coding::get_ec_topology_result,
 }

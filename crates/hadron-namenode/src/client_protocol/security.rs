@@ -4,7 +4,6 @@ use super::Call;
 use bytes::Bytes;
 use hadron_namespace::{FileStatus, Namespace};
 use hadron_net::Reply;
-use hadron_proto::common::{GetDelegationTokenRequestProto, GetDelegationTokenResponseProto};
 use hadron_proto::hdfs::{
     GetDataEncryptionKeyRequestProto, GetDataEncryptionKeyResponseProto, GetErasureCodingPolicyRequestProto,
     GetErasureCodingPolicyResponseProto, GetEzForPathRequestProto, GetEzForPathResponseProto,
@@ -15,13 +14,6 @@ use hadron_types::{ErrorKind, HadoopError, HadoopResult};
 pub(super) fn get_data_encryption_key(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |_, _: GetDataEncryptionKeyRequestProto| {
         Ok(GetDataEncryptionKeyResponseProto::default())
-    })
-}
-
-/// getDelegationToken: none, as an insecure Hadoop answers.
-pub(super) fn get_delegation_token(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |_, _: GetDelegationTokenRequestProto| {
-        Ok(GetDelegationTokenResponseProto::default())
     })
 }
 

@@ -15,6 +15,7 @@ mod reports;
 mod version;
 
 pub use lifeline::LifelineProtocol;
+pub(crate) use registration::namespace_info;
 pub(crate) use reports::bad_blocks;
 
 use crate::Shared;
@@ -85,7 +86,7 @@ impl RpcProtocol for DatanodeProtocol {
         Some(match method {
             "versionRequest" => answer(body, |_: VersionRequestProto| {
                 Ok(VersionResponseProto {
-                    info: registration::namespace_info(core),
+                    info: registration::namespace_info(&core.shared),
                 })
             }),
             "registerDatanode" => registration::register(core, context, body),

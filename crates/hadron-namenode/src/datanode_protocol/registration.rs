@@ -3,6 +3,7 @@
 
 use super::{Core, decode, names, version};
 use crate::block_tokens::keys_for;
+use crate::Shared;
 use crate::members::{Unresolved, has_name, is_local, log_changes};
 use crate::settings::SOFTWARE_VERSION;
 use bytes::Bytes;
@@ -21,8 +22,8 @@ const LAYOUT_VERSION: i32 = -66;
 const BLOCK_REPORT_BUFFERS: u64 = 1;
 
 /// What `versionRequest` answers.
-pub(super) fn namespace_info(core: &Core) -> NamespaceInfoProto {
-    let ns = core.shared.state.ns.read();
+pub(crate) fn namespace_info(shared: &Shared) -> NamespaceInfoProto {
+    let ns = shared.state.ns.read();
     let identity = ns.identity();
     NamespaceInfoProto {
         build_version: concat!("hadron-", env!("CARGO_PKG_VERSION")).to_owned(),

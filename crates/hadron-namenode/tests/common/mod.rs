@@ -57,6 +57,35 @@ impl Cluster {
         Self::start_in(env, settings).await
     }
 
+    /// Starts with the properties of an XML file, which the NameNode may read again.
+    pub async fn start_from_file(file: &Path, settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut conf = configuration(dir.path());
+        conf.add_file(file).expect("configuration file");
+        for (key, value) in settings {
+            conf.set(*key, *value);
+        }
+        let env = Env::system();
+        format(&conf, &env, None, false).expect("format");
+        let node = NameNode::start_with(conf.clone(), env).await.expect("start");
+        Self { node, conf, dir }
+    }
+
+    /// Calls as `user` through the proxy user `real`; the error is that of setting the connection up or of a first call.
+    pub async fn proxied(&self, real: &str, user: &str) -> Result<(), String> {
+        let options = RpcClientOptions {
+            real_user: Some(real.to_owned()),
+            ..RpcClientOptions::new(user, CLIENT_PROTOCOL)
+        };
+        let rpc = RpcClient::connect(self.node.rpc_addr(), options)
+            .await
+            .map_err(|error| error.to_string())?;
+        let request = hadron_proto::hdfs::GetServerDefaultsRequestProto {};
+        let called: Result<hadron_proto::hdfs::GetServerDefaultsResponseProto, _> =
+            rpc.call("getServerDefaults", &request).await;
+        called.map(drop).map_err(|error| error.to_string())
+    }
+
     async fn start_in(env: Env, settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let mut conf = configuration(dir.path());

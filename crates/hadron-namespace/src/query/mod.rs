@@ -6,6 +6,7 @@ mod listing;
 mod summary;
 mod tables;
 mod view;
+mod watch;
 
 pub use summary::{CONTENT_SUMMARY_SLICE, ContentSummary, SummaryCursor};
 pub use view::{ListingPage, StatusView};
