@@ -7,9 +7,9 @@
 
 mod access_times;
 pub mod audit;
+mod bandwidth;
 pub mod block_recovery;
 mod block_tokens;
-mod bandwidth;
 mod callers;
 mod client_protocol;
 pub mod convert;
@@ -42,8 +42,8 @@ mod user_mappings;
 mod waiters;
 
 pub use access_times::AccessTimes;
-pub use block_tokens::{BlockTokens, TokenSettings};
 pub use bandwidth::BandwidthOrders;
+pub use block_tokens::{BlockTokens, TokenSettings};
 pub use callers::Callers;
 pub use client_protocol::ClientProtocol;
 pub use datanode_monitors::DatanodeMonitors;

@@ -4,8 +4,8 @@
 //! process is waited for under either; whoever changes the block map publishes its events after both are released.
 
 use crate::block_recovery::BlockRecoveries;
-use crate::lease_release::recovering_block;
 use crate::edit_events::EditWindow;
+use crate::lease_release::recovering_block;
 use crate::waiters::BlockWaiters;
 use hadron_blockmap::{BlockEvent, BlockMap, BlockSource, BlockState, StoredBlock};
 use hadron_env::{Clock, Random};

@@ -116,6 +116,7 @@ async fn delete_checkpoints(shared: &Shared, policy: &TrashPolicy, root: &str, n
                     let op = Delete {
                         path: path.clone(),
                         recursive: true,
+                        protected: shared.settings.protected.clone(),
                     };
                     shared.propose(shared.command(shared.own_caller(), op)).await?;
                     tracing::info!(path, "deleted trash checkpoint");
@@ -153,6 +154,7 @@ async fn make_checkpoint(shared: &Shared, root: &str, now: TimeMs) -> HadoopResu
             target: target.clone(),
             overwrite: false,
             to_trash: false,
+            protected: shared.settings.protected.clone(),
         };
         match shared.propose(shared.command(shared.own_caller(), op)).await {
             Ok(_) => {

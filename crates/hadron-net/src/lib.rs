@@ -10,9 +10,9 @@ mod admin_listener;
 pub mod client;
 mod context;
 mod identity;
+mod method_signatures;
 mod metrics;
 mod protocol;
-mod method_signatures;
 mod protocol_info;
 pub mod server;
 

@@ -2,8 +2,8 @@
 //!
 //! Signatures list fingerprints of the methods served, which clients look for before they call what may be missing.
 
-use crate::{CallContext, Reply, RpcProtocol};
 use crate::method_signatures::fingerprints;
+use crate::{CallContext, Reply, RpcProtocol};
 use bytes::Bytes;
 use hadron_proto::common::{
     GetProtocolSignatureRequestProto, GetProtocolSignatureResponseProto, GetProtocolVersionsRequestProto,

@@ -49,6 +49,15 @@ pub(crate) enum Command {
     /// Shows and sets storage policies as `hdfs storagepolicies` does.
     #[command(disable_help_flag = true)]
     Storagepolicies(RawArgs),
+    /// Administers a cluster as `hdfs dfsadmin` does.
+    #[command(disable_help_flag = true)]
+    Dfsadmin(RawArgs),
+    /// Checks files and blocks as `hdfs fsck` does.
+    #[command(disable_help_flag = true)]
+    Fsck(RawArgs),
+    /// Tells what the configuration says, as `hdfs getconf` does.
+    #[command(disable_help_flag = true)]
+    Getconf(RawArgs),
     /// Measures a cluster; one JSON line per run.
     Bench(BenchArgs),
     /// Prints the version.
@@ -159,6 +168,9 @@ impl Command {
             Self::Debug(raw) => crate::debug::main(&raw.args),
             Self::Fs(raw) => crate::fs::main(&raw.args),
             Self::Storagepolicies(raw) => crate::storagepolicies::main(&raw.args),
+            Self::Dfsadmin(raw) => crate::admin::main(&raw.args),
+            Self::Fsck(raw) => crate::fsck::main(&raw.args),
+            Self::Getconf(raw) => crate::getconf::main(&raw.args),
             Self::Bench(bench) => {
                 match bench.kind {
                     BenchKind::Nn(args) => crate::bench::nn::run(&args)?,

@@ -3,12 +3,15 @@
 //! What it is for: turning a command line into a configuration and handing it to the library that does the work. What it
 //! does not do: no protocol, no state of its own. Standard output carries results only; logs go to standard error.
 
+mod admin;
 mod bench;
 mod cli;
 mod daemon;
 mod debug;
 mod demo;
 mod fs;
+mod fsck;
+mod getconf;
 mod hdfs;
 mod lifetime;
 mod logging;

@@ -44,7 +44,7 @@ pub(super) fn heartbeat(core: &Core, request: &HeartbeatRequestProto) -> HadoopR
             .into_iter()
             .chain(others)
             .chain(keys.map(key_update_command))
-            .chain(bandwidth)
+            .chain(core.shared.bandwidth.take(&beat.node))
             .collect(),
         ha_status: core.ha_status(),
         full_block_report_lease_id: Some(reply.report_lease),

@@ -2,8 +2,8 @@
 //! `DatanodeManager.registerDatanode`, in their order.
 
 use super::{Core, decode, names, version};
-use crate::block_tokens::keys_for;
 use crate::Shared;
+use crate::block_tokens::keys_for;
 use crate::members::{Unresolved, has_name, is_local, log_changes};
 use crate::settings::SOFTWARE_VERSION;
 use bytes::Bytes;

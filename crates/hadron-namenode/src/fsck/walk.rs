@@ -367,6 +367,7 @@ impl Check<'_> {
             let op = Delete {
                 path: path.to_owned(),
                 recursive: true,
+                protected: self.shared.settings.protected.clone(),
             };
             let command = self.shared.command(self.caller.clone(), op);
             let allowed = self.shared.require_no_safe_mode(|| format!("Cannot delete {path}"));
