@@ -32,6 +32,7 @@ JUDGES = [
     ("snakebite_client", ["snakebite"], True),
     ("spark_jobs", [], True),
     ("side_by_side", ["hdfs-native", "snakebite"], True),
+    ("admin_tools", [], False),
     ("random_ops", ["hdfs-native"], True),
     ("crash_big_file", [], False),
     ("decommission", ["hdfs-native"], False),
