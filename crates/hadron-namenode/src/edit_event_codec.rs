@@ -132,7 +132,7 @@ impl EditEvent {
                 };
                 (EventType::EventRename, message.encode_to_vec())
             }
-            Self::Metadata { path, what } => (EventType::EventMetadata, what.to_wire(path).encode_to_vec()),
+            Self::Metadata { path, what } => (EventType::EventMetadata, what.into_wire(path).encode_to_vec()),
             Self::Unlink { path, time } => {
                 let timestamp = signed(time);
                 let message = UnlinkEventProto { path, timestamp };
@@ -156,7 +156,7 @@ impl EditEvent {
 }
 
 impl Metadata {
-    fn to_wire(self, path: String) -> MetadataUpdateEventProto {
+    fn into_wire(self, path: String) -> MetadataUpdateEventProto {
         let of = |kind: MetadataUpdateType| MetadataUpdateEventProto {
             path,
             r#type: kind as i32,

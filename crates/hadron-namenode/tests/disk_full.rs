@@ -32,7 +32,7 @@ impl TinyDisk {
         match mounted {
             Ok(output) if output.status.success() => Some(Self { dir }),
             other => {
-                println!("skipped: cannot mount a tmpfs here: {other:?}");
+                eprintln!("skipped: cannot mount a tmpfs here: {other:?}");
                 None
             }
         }

@@ -42,7 +42,7 @@ pub(super) async fn list_open_files(link: &Link, args: &[String]) -> Outcome {
             _ => return Err(Failure::Usage),
         }
     }
-    println!("{:<20}\t{:<20}\t{}", "Client Host", "Client Name", "Open File Path");
+    println!("{:<20}\t{:<20}\tOpen File Path", "Client Host", "Client Name");
     let mut id = 0;
     loop {
         let request = ListOpenFilesRequestProto {
