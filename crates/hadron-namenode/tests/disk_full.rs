@@ -90,7 +90,20 @@ async fn wait_safe_mode(client: &Client) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !safe_mode(client, SafeModeActionProto::SafemodeGet).await {
         assert!(Instant::now() < deadline, "safe mode does not come");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Leaves safe mode until the NameNode, which looks for room now and then, lets `path` be made.
+async fn leave_and_make(client: &Client, path: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        safe_mode(client, SafeModeActionProto::SafemodeLeave).await;
+        match mkdir(client, path).await {
+            Ok(()) => return,
+            Err(error) => assert!(Instant::now() < deadline, "no room again: {error}"),
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -131,9 +144,7 @@ async fn a_full_journal_disk_refuses_clearly_and_recovers_without_restart() {
         "what was refused did not happen"
     );
     std::fs::remove_file(filler).expect("free space");
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    safe_mode(&hdfs, SafeModeActionProto::SafemodeLeave).await;
-    mkdir(&hdfs, "/after").await.expect("there is room again");
+    leave_and_make(&hdfs, "/after").await;
     let cluster = cluster.restart().await;
     let hdfs = cluster.client(OWNER).await;
     for path in ["/before", "/after"] {
@@ -170,11 +181,11 @@ async fn low_space_enters_safe_mode_and_comes_back_until_there_is_room() {
     safe_mode(&hdfs, SafeModeActionProto::SafemodeLeave).await;
     wait_safe_mode(&hdfs).await;
     std::fs::remove_file(filler).expect("free space");
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(
-        safe_mode(&hdfs, SafeModeActionProto::SafemodeGet).await,
-        "as in Hadoop somebody must turn it off"
-    );
-    safe_mode(&hdfs, SafeModeActionProto::SafemodeLeave).await;
-    mkdir(&hdfs, "/b").await.expect("there is room again");
+    // Longer than the NameNode takes to look again.
+    let looked = Instant::now() + Duration::from_millis(100);
+    while Instant::now() < looked {
+        let is_on = safe_mode(&hdfs, SafeModeActionProto::SafemodeGet).await;
+        assert!(is_on, "as in Hadoop somebody must turn it off");
+    }
+    leave_and_make(&hdfs, "/b").await;
 }
