@@ -27,8 +27,8 @@ from lib.cluster import Daemons  # noqa: E402
 PAGE = os.path.join(os.path.dirname(HERE), "docs", "performance.md")
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 RUN_SECONDS = 600
-METADATA = {"stat": (15_000, 60_000), "create": (1_500, 10_000), "list": (5_000, 20_000), "mkdirs": (2_000, 20_000),
-            "rename": (2_000, 20_000), "delete": (2_000, 20_000)}
+METADATA = {"stat": (15_000, 60_000), "create": (1_000, 6_000), "list": (4_000, 15_000), "mkdirs": (1_000, 10_000),
+            "rename": (1_000, 6_000), "delete": (1_000, 6_000)}
 # (title, [(arguments of hadron bench, the figure that counts)])
 TABLES = [
     ("Metadata: N connections with one call in flight each (`create` is create + complete; `list` is of 100 entries)",
@@ -38,12 +38,12 @@ TABLES = [
                      ("io --read --size 1024 --replication 1", "bytes_per_s"),
                      ("io --read --size 512 --threads 4 --replication 1", "bytes_per_s")]),
     ("Files of 4 KiB", [(f"small --write --threads {threads} --count {count} --replication {replication}", "ops_per_s")
-                        for threads, count in [(1, 40), (16, 400), (64, 1200)] for replication in [1, 3]] +
+                        for threads, count in [(1, 20), (16, 300), (64, 800)] for replication in [1, 3]] +
      [(f"small --read --threads {threads} --count {count} --replication 1", "ops_per_s")
-      for threads, count in [(1, 500), (16, 1500), (64, 3000)]]),
+      for threads, count in [(1, 400), (16, 1200), (64, 2000)]]),
 ]
 # What is profiled: (title, arguments, whose processes)
-PROFILES = [("getFileInfo, 16 connections", "nn --op stat --threads 16 --count 200000", "nn"),
+PROFILES = [("getFileInfo, 16 connections", "nn --op stat --threads 16 --count 400000", "nn"),
             ("create + complete, 16 connections", "nn --op create --threads 16 --count 20000", "nn"),
             ("create + complete, 1 connection", "nn --op create --threads 1 --count 4000", "nn"),
             ("write of 2 GiB with 3 replicas, all DataNodes", "io --write --size 2048 --replication 3", "dn")]

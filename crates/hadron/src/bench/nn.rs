@@ -23,6 +23,8 @@ use crate::cli::ConfArgs;
 
 /// Entries below one directory, so that no directory grows beyond what is usual.
 const FILES_PER_DIRECTORY: u64 = 1000;
+/// Files that `stat` asks for, over and over.
+const STATTED_FILES: u64 = 10_000;
 /// Entries of the directory that `list` lists.
 const LISTED_FILES: u64 = 100;
 const BLOCK_SIZE: u64 = 128 << 20;
@@ -32,7 +34,7 @@ const CREATE_FLAG: u32 = 1;
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
 pub(crate) enum Operation {
-    /// getFileInfo of existing files.
+    /// getFileInfo of existing files, at most 10,000 in turns.
     Stat,
     /// create and complete of empty files.
     Create,
@@ -199,7 +201,8 @@ impl Bench {
         let files = match self.operation {
             Operation::Create | Operation::Mkdirs => 0,
             Operation::List => LISTED_FILES.min(self.count),
-            Operation::Stat | Operation::Rename | Operation::Delete => self.count,
+            Operation::Stat => STATTED_FILES.min(self.count),
+            Operation::Rename | Operation::Delete => self.count,
         };
         let next = AtomicU64::new(0);
         let makers = connections.iter().map(|connection| async {
@@ -217,7 +220,8 @@ impl Bench {
     async fn operate(&self, connection: &RpcClient, number: u64) -> Result<(), RpcError> {
         match self.operation {
             Operation::Stat => {
-                let request = hdfs::GetFileInfoRequestProto { src: self.path(number) };
+                let src = self.path(number % STATTED_FILES);
+                let request = hdfs::GetFileInfoRequestProto { src };
                 connection
                     .call::<_, hdfs::GetFileInfoResponseProto>("getFileInfo", &request)
                     .await
