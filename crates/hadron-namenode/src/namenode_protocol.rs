@@ -171,8 +171,9 @@ fn get_block_keys(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, _: GetBlockKeysRequestProto| {
         call.require_superuser()?;
         // Without block tokens Hadoop hands out the empty set of keys too.
-        let keys = Some(no_block_keys());
-        Ok(GetBlockKeysResponseProto { keys })
+        let tokens = call.shared.block_tokens.as_ref();
+        let keys = tokens.map_or_else(no_block_keys, |tokens| tokens.export());
+        Ok(GetBlockKeysResponseProto { keys: Some(keys) })
     })
 }
 

@@ -14,9 +14,9 @@ use hadron_proto::common::{
 };
 use hadron_proto::hdfs::*;
 use hadron_proto::namenode::{
-    GetBlocksRequestProto, GetBlocksResponseProto, GetMostRecentCheckpointTxIdRequestProto,
-    GetMostRecentCheckpointTxIdResponseProto, GetTransactionIdRequestProto, GetTransactionIdResponseProto,
-    RollEditLogRequestProto, RollEditLogResponseProto,
+    GetBlockKeysRequestProto, GetBlockKeysResponseProto, GetBlocksRequestProto, GetBlocksResponseProto,
+    GetMostRecentCheckpointTxIdRequestProto, GetMostRecentCheckpointTxIdResponseProto, GetTransactionIdRequestProto,
+    GetTransactionIdResponseProto, RollEditLogRequestProto, RollEditLogResponseProto,
 };
 use hadron_proto::protocol;
 use prost::Message;
@@ -671,6 +671,36 @@ async fn balancers_get_blocks_with_their_places() {
     let request = GetGroupsForUserRequestProto { user: "bob".to_owned() };
     let answer: GetGroupsForUserResponseProto = groups.call("getGroupsForUser", request).await.expect("groups");
     assert_eq!(answer.groups, ["users", "staff"]);
+}
+
+#[tokio::test]
+async fn balancers_get_the_block_keys_if_there_are_any() {
+    for (enabled, name) in [("true", "with tokens"), ("false", "without tokens")] {
+        let cluster = Cluster::start_with(&[("dfs.block.access.token.enable", enabled)]).await;
+        let balancer = cluster.client_of(OWNER, protocol::NAMENODE_PROTOCOL).await;
+        let answer: GetBlockKeysResponseProto = balancer
+            .call("getBlockKeys", GetBlockKeysRequestProto {})
+            .await
+            .expect("keys");
+        let keys = answer.keys.expect("the set of keys, be it empty");
+        match &cluster.node.shared().block_tokens {
+            Some(tokens) => {
+                assert_eq!(keys, tokens.export(), "{name}");
+                assert!(
+                    keys.is_block_token_enabled && keys.current_key.key_bytes.is_some(),
+                    "{name}"
+                );
+            }
+            None => assert_eq!(keys, hadron_proto::convert::no_block_keys(), "{name}"),
+        }
+        assert_eq!(keys.is_block_token_enabled.to_string(), enabled, "{name}");
+        let alice = cluster.client_of("alice", protocol::NAMENODE_PROTOCOL).await;
+        let line = "Access denied for user alice. Superuser privilege is required";
+        let class = "org.apache.hadoop.security.AccessControlException";
+        alice
+            .refused("getBlockKeys", GetBlockKeysRequestProto {}, class, line)
+            .await;
+    }
 }
 
 #[tokio::test]
