@@ -158,12 +158,14 @@ impl Builder {
         let is_needed = of_scope().any(|entry| entry.name.is_some());
         let index = scope as usize;
         let given = self.masks[index].take();
+        // An ACL that has a mask keeps one, be it of nothing but the group's entry.
+        let had_one = given.is_some();
         if given.is_none() && is_needed && self.mask_touched[index] {
-            return Err(invalid("mask is required, but it was deleted."));
+            return Err(invalid("mask is required and cannot be deleted."));
         }
         if let Some(mask) = given.filter(|_| !self.scope_touched[index] || self.mask_touched[index]) {
             self.entries.push(mask);
-        } else if is_needed {
+        } else if is_needed || had_one {
             let in_group_class = |entry: &&AclEntry| entry.kind == AclType::Group || entry.name.is_some();
             let union = of_scope()
                 .filter(in_group_class)
