@@ -486,6 +486,10 @@ async fn delegation_tokens_are_not_needed_and_not_known() {
             line,
         )
         .await;
+    let token = TokenProto::default();
+    let request = RenewDelegationTokenRequestProto { token };
+    let end = "java.io.EOFException";
+    alice.refused("renewDelegationToken", request, end, end).await;
 }
 
 #[tokio::test]

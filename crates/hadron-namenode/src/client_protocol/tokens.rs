@@ -30,7 +30,7 @@ pub(super) fn renew_delegation_token(call: &Call, body: Bytes) -> Reply {
         call.shared
             .require_no_safe_mode(|| "Cannot renew delegation token".to_owned())?;
         let Some(token) = Identifier::decode(&request.token.identifier) else {
-            return Err(HadoopError::io("cannot read the identifier of the delegation token"));
+            return Err(unreadable());
         };
         Err::<RenewDelegationTokenResponseProto, _>(HadoopError::new(
             ErrorKind::InvalidToken,
@@ -51,7 +51,7 @@ pub(super) fn cancel_delegation_token(call: &Call, body: Bytes) -> Reply {
         call.shared
             .require_no_safe_mode(|| "Cannot cancel delegation token".to_owned())?;
         let Some(token) = Identifier::decode(&request.token.identifier) else {
-            return Err(HadoopError::io("cannot read the identifier of the delegation token"));
+            return Err(unreadable());
         };
         let message = match token.owner.is_empty() {
             true => "Token with no owner".to_owned(),
@@ -59,6 +59,11 @@ pub(super) fn cancel_delegation_token(call: &Call, body: Bytes) -> Reply {
         };
         Err::<CancelDelegationTokenResponseProto, _>(HadoopError::new(ErrorKind::InvalidToken, message))
     })
+}
+
+/// Hadoop's reader meets the end of the identifier, which has no message of its own.
+fn unreadable() -> HadoopError {
+    HadoopError::new(ErrorKind::Eof, ErrorKind::Eof.class())
 }
 
 /// What a delegation token says of itself.
