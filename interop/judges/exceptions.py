@@ -109,7 +109,7 @@ CASES = [
     ('open with a negative offset', 'org.apache.hadoop.HadoopIllegalArgumentException', 'Negative offset is not supported. File: /x/file'),
     ('delete the root', 'none', ''),
     ('rename the root', 'java.io.IOException', 'rename source cannot be the root'),
-    ('report by others', 'none', '', 'org.apache.hadoop.security.AccessControlException'),
+    ('report by others', 'org.apache.hadoop.security.AccessControlException', 'Access denied for user mallory. Superuser privilege is required'),
     ('safe mode by others', 'org.apache.hadoop.security.AccessControlException', 'Access denied for user mallory. Superuser privilege is required'),
     ('save outside safe mode', 'java.io.IOException', 'Safe mode should be turned ON in order to create namespace image.'),
     ('recover nothing', 'java.io.FileNotFoundException', 'File does not exist: /x/none'),
