@@ -72,7 +72,7 @@ def refusals(judge, java):
     crypto = Tool(judge, java, "CryptoAdmin")
     crypto("-listZones", like=".*")
     snapshots = Tool(judge, java, "snapshot.LsSnapshottableDir")
-    snapshots(like="")
+    snapshots(like="\n")
     policies = Tool(judge, java, "StoragePolicyAdmin")
     policies("-listPolicies", holds=["HOT"])
     groups = Tool(judge, java, "GetGroups")
@@ -90,7 +90,8 @@ def fsck(judge, java, put):
           like=r".*/judge-admin <dir>\n/judge-admin/f 5 bytes, .*1 block\(s\):  OK\n0\. BP-\S+:blk_\d+_\d+ len=5 Live_repl=3  "
           r"\[(DatanodeInfoWithStorage\[127.0.0.1:\d+,DS-[0-9a-f-]+,DISK\](, )?){3}\]\n.*is HEALTHY\n")
     check("/judge-admin", "-files", "-blocks", "-racks", holds=["/default-rack/127.0.0.1:"])
-    check("/judge-none", holds=["Path '/judge-none' does not exist"])
+    # The tool itself looks for the path before it asks for a check.
+    check("/judge-none", like="", err="FileSystem is inaccessible due to:\njava.io.FileNotFoundException: File does not exist: ")
     check("/", "-list-corruptfileblocks", holds=["The filesystem under path '/' has 0 CORRUPT files"])
     block = re.search(r"blk_\d+", java(TOOLS + "DFSck", "/judge-admin", "-files", "-blocks")[1]).group()
     check("-blockId", block, holds=[f"Block Id: {block}", "Block belongs to: /judge-admin/f", "No. of live Replica: 3", "is HEALTHY"])
@@ -141,6 +142,8 @@ def own(judge, hadron, cluster):
     judge.check("hadron dfsadmin -reconfig ends", " and finished at " in out, out)
     code, out, _ = run("fsck", "/")
     judge.check("hadron fsck", code == 0 and out.endswith("The filesystem under path '/' is HEALTHY\n"), out)
+    code, out, _ = run("fsck", "/judge-none")
+    judge.check("hadron fsck of nothing", code == 0 and "Path '/judge-none' does not exist" in out, f"{code} {out}")
     judge.equal("hadron getconf", run("getconf", "-confKey", "dfs.heartbeat.interval"), (0, "1\n", ""))
 
 
