@@ -114,7 +114,7 @@ def clients(judge, url, old, new, go):
         for name in names:
             back = os.path.join(judge.scratch, "back")
             for version, shell in shells.items():
-                code, _, errors = shell("-get", "-f" if version == "3.3.4" else "-p", name, back)
+                code, _, errors = shell("-get", name, back)
                 judge.check(f"{version} gets {name}", code == 0 and sha256_file(back) == sha256_file(local), errors[:500])
                 os.remove(back)
             code, _, errors = run([go, "get", name, back], env=environment, cwd=judge.scratch)
@@ -178,6 +178,8 @@ def failures(judge, cluster, old, new):
         cluster.wait_ready()
         for version, driver in both.items():
             judge.equal(f"{version} reads on across the restart", driver("rest", f"/wounded-{version}"), "OK 1000000")
+            # Hadoop's clients do not look at idle connections: a call on one that ended fails, and the next connects anew.
+            driver("read", f"/wounded-{version}")
             judge.equal(f"{version} writes after it", driver("write", f"/after-{version}", 100_000), "OK")
             judge.equal(f"{version} closes after it", driver("close", f"/after-{version}"), "OK")
             judge.equal(f"{version} reads after it", driver("read", f"/after-{version}"), "OK 100000")
