@@ -57,10 +57,9 @@ fn serve(server: &ServerRef, stream: TcpStream, peer: SocketAddr, admission: Adm
     let task = async move {
         // Socket and timers belong to the runtime they are made in.
         match TcpStream::from_std(stream) {
-            Ok(stream) => Connection::new(moved, stream, peer, admission).run().await,
+            Ok(stream) => Connection::new(moved, stream, peer, admission, place).run().await,
             Err(error) => tracing::warn!(server = moved.options.name, %peer, %error, "connection dropped"),
         }
-        drop(place);
     };
     server.tasks.spawn_on(task, &handle);
     Ok(())

@@ -8,6 +8,7 @@
 use super::ServerRef;
 use super::admission::Admission;
 use super::dispatch;
+use super::reactors::Place;
 use super::respond::{ReplyTo, append_answer};
 use super::session::{Request, Session};
 use crate::{CallContext, Reply};
@@ -60,11 +61,20 @@ pub(crate) struct Connection {
     stuck_since: Option<Instant>,
     /// No more input: the peer closed or the session ended. Answers still owed are sent.
     is_input_closed: bool,
+    /// The answers at hand have waited for the neighbours' turn.
+    is_deferred: bool,
+    place: Place,
     _admission: Admission,
 }
 
 impl Connection {
-    pub(crate) fn new(server: ServerRef, stream: TcpStream, peer: SocketAddr, admission: Admission) -> Self {
+    pub(crate) fn new(
+        server: ServerRef,
+        stream: TcpStream,
+        peer: SocketAddr,
+        admission: Admission,
+        place: Place,
+    ) -> Self {
         let (finished_sender, finished) = mpsc::unbounded_channel();
         let now = Instant::now();
         Self {
@@ -83,6 +93,8 @@ impl Connection {
             last_received: now,
             stuck_since: None,
             is_input_closed: false,
+            is_deferred: false,
+            place,
             _admission: admission,
         }
     }
@@ -118,6 +130,9 @@ impl Connection {
             is_progressing |= self.poll_read(cx)?;
             is_progressing |= self.take_requests();
             is_progressing |= self.poll_authorization(cx);
+            if self.defers_answers(cx) {
+                return Poll::Pending;
+            }
             let was_at_limit = !self.may_take_requests();
             self.poll_write(cx)?;
             // What the limit held back has nobody else to wake it.
@@ -130,6 +145,18 @@ impl Connection {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Lets the thread's other connections take their requests before these answers leave, once: answers that leave
+    /// together wake a peer with many connections once, and waking it costs more than a stat.
+    fn defers_answers(&mut self, cx: &Context<'_>) -> bool {
+        if self.is_deferred || self.output.is_empty() || self.session.is_closed() || !self.place.has_neighbours() {
+            self.is_deferred = false;
+            return false;
+        }
+        self.is_deferred = true;
+        cx.waker().wake_by_ref();
+        true
     }
 
     fn poll_finished(&mut self, cx: &mut Context<'_>) {

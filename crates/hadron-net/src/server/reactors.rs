@@ -82,6 +82,12 @@ impl Reactors {
 }
 
 impl Place {
+    /// Whether other connections share the thread.
+    pub(crate) fn has_neighbours(&self) -> bool {
+        let others = |count: &Arc<AtomicUsize>| count.load(Ordering::Relaxed) > 1;
+        self.connections.as_ref().is_some_and(others)
+    }
+
     /// The runtime of this place.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
@@ -108,12 +114,14 @@ mod tests {
             let count = |reactor: &Reactor| reactor.connections.load(Ordering::Relaxed);
             reactors.threads.iter().map(count).collect()
         };
-        let (first, _second, _third) = (reactors.place(), reactors.place(), reactors.place());
+        let (first, _second, third) = (reactors.place(), reactors.place(), reactors.place());
         assert_eq!(counts(), [2, 1]);
-        let _fourth = reactors.place();
+        let fourth = reactors.place();
         assert_eq!(counts(), [2, 2]);
+        assert!(fourth.has_neighbours());
         drop(first);
         assert_eq!(counts(), [1, 2]);
+        assert!(!third.has_neighbours());
         stop.cancel();
     }
 
