@@ -19,6 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
+/// How long after `shutdownDatanode` the DataNode begins to end, so that the caller has its answer (Hadoop: as long).
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long an orderly end lets running transfers finish before their sockets are closed.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long it waits for the NameNodes to hear of what finished.
@@ -133,13 +135,17 @@ impl DataNode {
         self.shared.reconfiguration.set_reload(Arc::new(reload));
     }
 
-    /// Waits until the DataNode wants to end by itself: it cannot go on, or was told to stop over RPC. The caller then
-    /// shuts it down. Cancel safe.
+    /// Waits until the DataNode wants to end by itself: it cannot go on, or was told to stop over RPC, which is answered
+    /// before it stops. The caller then shuts it down. Cancel safe.
     pub async fn ended(&self) -> Ending {
         let mut ending = self.shared.watch_ending();
         // The sender lives as long as this DataNode.
         let found = ending.wait_for(Option::is_some).await.map(|found| found.clone());
-        found.ok().flatten().unwrap_or(Ending::Asked { for_upgrade: false })
+        let reason = found.ok().flatten().unwrap_or(Ending::Asked { for_upgrade: false });
+        if matches!(reason, Ending::Asked { .. }) {
+            tokio::time::sleep(ANSWER_PATIENCE).await;
+        }
+        reason
     }
 
     /// Stops: no new connections, running transfers get two seconds and are then cut, NameNodes hear of what

@@ -82,10 +82,12 @@ impl BlockMap {
         self.balance(stored, None, source, now);
     }
 
-    /// A complete block is written to again (append, recovery): its replicas are the pipeline.
+    /// A complete block is written to again (append, recovery): its replicas are the pipeline, and copies of what it was
+    /// are awaited no longer.
     pub fn block_reopened(&mut self, id: BlockId) {
         let expected = self.replicas.replicas_of(id).map(|replica| replica.storage()).collect();
         self.open.entry(id).or_default().expected = expected;
+        self.pending.remove(id);
         self.needed.remove(id);
         self.postponed.remove(&id);
         if let Some(slot) = self.replicas.find(id).filter(|&slot| self.replicas.is_safe(slot)) {

@@ -91,6 +91,18 @@ fn reopened_blocks_have_their_replicas_as_pipeline() {
 }
 
 #[test]
+fn reopened_blocks_await_no_copy_of_what_they_were() {
+    let mut f = Fixture::with_nodes(3);
+    let nodes = place_and_open(&mut f, 1);
+    f.received(nodes[0], 1);
+    let stored = f.store(1, BlockState::Complete, 3);
+    f.map.block_completed(&stored, &f.files, f.now);
+    assert_eq!(f.map.block_stats().pending_replication, 1);
+    f.map.block_reopened(BlockId(1));
+    assert_eq!(f.map.block_stats().pending_replication, 0);
+}
+
+#[test]
 fn nodes_of_a_pipeline_may_die() {
     let mut f = Fixture::with_nodes(3);
     let nodes = place_and_open(&mut f, 1);
