@@ -25,6 +25,12 @@ fn registers_reports_under_a_lease_and_registers_again_when_told() {
     );
     assert_eq!(first.reports.len(), 1);
     assert_eq!(first.reports[0].number_of_blocks, Some(0));
+    let idle = nn.wait("a heartbeat", |script| script.last_beat.clone());
+    assert_eq!(
+        idle.xceiver_count,
+        Some(1),
+        "an idle node counts its server, as Java's does"
+    );
     let registration = nn.with(|script| script.registrations[0].clone());
     assert_eq!(registration.storage_info.layout_version as i32, -57);
     assert_eq!(registration.storage_info.cluster_id, "CID-5");

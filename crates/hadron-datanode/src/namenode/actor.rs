@@ -198,6 +198,10 @@ fn random_part(span: Duration) -> Duration {
     Duration::from_millis(SystemRandom::new().below(millis))
 }
 
+/// What Hadoop's count of transfer threads has beside the transfers: the thread that accepts them. Without it a single
+/// transfer in an idle cluster is more than twice the average load, and placement avoids the node.
+const SERVER_THREADS: u32 = 1;
+
 /// What a heartbeat or a lifeline says.
 pub(super) async fn heartbeat_of(
     shared: &Arc<Shared>,
@@ -211,7 +215,7 @@ pub(super) async fn heartbeat_of(
         registration,
         reports: reports.iter().map(reports::storage_report).collect(),
         xmits_in_progress: Some(shared.transfers.load(Ordering::Relaxed) as u32),
-        xceiver_count: Some(shared.xceivers.count() as u32),
+        xceiver_count: Some(shared.xceivers.count() as u32 + SERVER_THREADS),
         failed_volumes: Some(failures.len() as u32),
         cache_capacity: Some(0),
         cache_used: Some(0),
