@@ -248,8 +248,8 @@ fn news_of_a_deletion_never_overtake_those_of_a_new_copy() {
             ..write_op(&block(1, 1001, 3), Vec::new())
         };
         peer.op(80, &op);
-        peer.send_packet(0, 0, b"new", false, false);
-        peer.send_packet(1, 3, &[], true, false);
+        peer.offer_packet(0, 0, b"new", false);
+        peer.offer_packet(1, 3, &[], true);
         peer.is_closed();
         bench
             .node()

@@ -449,6 +449,15 @@ impl Peer {
         self.send_raw_packet(seqno, offset, &sums, data, last, sync);
     }
 
+    /// Sends a packet to a node that may have refused the operation and be gone.
+    pub fn offer_packet(&mut self, seqno: i64, offset: u64, data: &[u8], last: bool) {
+        let mut sums = Vec::new();
+        format().append_sums(data, &mut sums);
+        let _ = self
+            .0
+            .write_all(&raw_packet_of(seqno, offset, &sums, data, last, false));
+    }
+
     pub fn send_raw_packet(&mut self, seqno: i64, offset: u64, sums: &[u8], data: &[u8], last: bool, sync: bool) {
         let out = raw_packet_of(seqno, offset, sums, data, last, sync);
         self.0.write_all(&out).unwrap();
