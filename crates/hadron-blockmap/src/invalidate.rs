@@ -16,6 +16,11 @@ impl Invalidations {
     pub(crate) fn contains(&self, block: &Block) -> bool {
         self.0.contains_key(&(block.id, block.generation_stamp))
     }
+    /// Whether some version of the block is to be deleted.
+    pub(crate) fn concerns(&self, id: BlockId) -> bool {
+        let versions = (id, GenerationStamp(0))..=(id, GenerationStamp(u64::MAX));
+        self.0.range(versions).next().is_some()
+    }
     /// Takes an order back; `false` when it was sent or never given.
     pub(crate) fn remove(&mut self, block: &Block) -> bool {
         self.0.remove(&(block.id, block.generation_stamp)).is_some()

@@ -266,11 +266,9 @@ async fn truncation_works_with_a_node_down_and_waits_for_nodes_when_all_are() {
     }
     wait_closed(&fs, "/cut").await;
     assert_eq!(read(&fs, "/cut").await, data[..100_000]);
-    // The copy to the node that was away may wait for the time-out of an earlier one.
-    eventually("two good replicas", || async {
+    eventually("three good replicas", || async {
         let all = replicas(&cluster, &[0, 1, 2]);
-        let good = all.iter().filter(|(_, block, _)| block.len == 100_000).count();
-        (good >= 2).then_some(())
+        (all.len() == 3 && all.iter().all(|(_, block, _)| block.len == 100_000)).then_some(())
     })
     .await;
     cluster.shutdown().await;

@@ -106,7 +106,9 @@ impl BlockMap {
             policy: source.storage_policy(stored.file),
             ..PlacementRequest::default()
         };
-        let targets = self.choose_targets(&request, now, rng).targets;
+        let mut targets = self.choose_targets(&request, now, rng).targets;
+        // A node refuses a copy while it has an older version; the order to delete that leaves with its next heartbeat.
+        targets.retain(|&(node, _)| !self.cluster.node(node).invalidate.concerns(id));
         if targets.is_empty() {
             return false;
         }

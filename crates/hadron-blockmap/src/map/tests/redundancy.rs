@@ -23,6 +23,20 @@ fn missing_replicas_are_ordered_awaited_and_given_up() {
 }
 
 #[test]
+fn no_copy_goes_where_an_older_version_is_still_to_be_deleted() {
+    let mut f = Fixture::with_nodes(2);
+    f.complete_block(1, 2, &[1]);
+    let stale = Block {
+        generation_stamp: GenerationStamp(block(1).generation_stamp.0 - 1),
+        ..block(1)
+    };
+    f.increment(2, IncrementKind::Received, stale, None);
+    assert_eq!(f.round().scheduled, 0, "the deletion has not been sent");
+    assert_eq!(invalidated(&f.beat(2)), [1]);
+    assert_eq!(f.round().scheduled, 1);
+}
+
+#[test]
 fn transfers_leave_room_for_those_running() {
     let mut f = Fixture::with_nodes(3);
     for id in 1..=4 {
