@@ -11,7 +11,8 @@ use hadron_env::Disk;
 use hadron_env::disk::DiskLock;
 use hadron_env::durable;
 
-use crate::inventory::{CURRENT, LOCK_FILE, VERSION_FILE};
+use crate::inventory::{LOCK_FILE, VERSION_FILE};
+use crate::setup;
 
 /// Empties the name dir `root` and locks it. Its VERSION goes first, durably.
 pub(crate) fn empty(disk: &dyn Disk, root: &Path) -> io::Result<DiskLock> {
@@ -19,17 +20,7 @@ pub(crate) fn empty(disk: &dyn Disk, root: &Path) -> io::Result<DiskLock> {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the directory does not exist"));
     }
     let lock = disk.lock(&root.join(LOCK_FILE), format!("{}\n", std::process::id()).as_bytes())?;
-    let current = root.join(CURRENT);
-    if disk.exists(&current)? {
-        let version = current.join(VERSION_FILE);
-        if disk.exists(&version)? {
-            disk.remove_file(&version)?;
-            disk.sync_dir(&current)?;
-        }
-        disk.remove_dir_all(&current)?;
-        disk.sync_dir(root)?;
-    }
-    durable::create_dir_durably(disk, &current)?;
+    setup::empty_current(disk, root)?;
     Ok(lock)
 }
 

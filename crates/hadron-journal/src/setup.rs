@@ -71,20 +71,26 @@ pub fn format<M: StateMachine>(
     Ok(())
 }
 
-fn format_one<M: StateMachine>(env: &Env, dir: &Path, identity: &Identity, machine: &M) -> io::Result<()> {
-    let disk = &*env.disk;
-    let current = dir.join(CURRENT);
+/// Makes the `current` folder of the name dir `root` a new, empty one and gives its path.
+pub(crate) fn empty_current(disk: &dyn Disk, root: &Path) -> io::Result<PathBuf> {
+    let current = root.join(CURRENT);
     if disk.exists(&current)? {
-        // VERSION goes first and durably: half a format must not look like a file system.
+        // VERSION goes first and durably: half a name dir must not look like a file system.
         let version = current.join(VERSION_FILE);
         if disk.exists(&version)? {
             disk.remove_file(&version)?;
             disk.sync_dir(&current)?;
         }
         disk.remove_dir_all(&current)?;
-        disk.sync_dir(dir)?;
+        disk.sync_dir(root)?;
     }
     durable::create_dir_durably(disk, &current)?;
+    Ok(current)
+}
+
+fn format_one<M: StateMachine>(env: &Env, dir: &Path, identity: &Identity, machine: &M) -> io::Result<()> {
+    let disk = &*env.disk;
+    let current = empty_current(disk, dir)?;
     let header = ImageHeader {
         epoch: Epoch(0),
         index: LogIndex(0),

@@ -165,14 +165,20 @@ impl Writer {
             }
             return Ok(());
         }
-        let disk = Arc::clone(&self.disk);
+        let of_dir = |dir: &LiveDir| match prepared.iter().find(|(current, _)| *current == dir.current) {
+            Some((_, Err(error))) => Err(io::Error::new(error.kind(), error.to_string())),
+            Some((_, Ok(()))) | None => Ok(()),
+        };
+        let prepared = self.live.iter().map(of_dir).collect();
+        self.begin(header, len, prepared)
+    }
+
+    /// Goes on in a segment of `capacity` bytes that was `prepared` in each live dir, in their order; gives up those
+    /// where it was not.
+    fn begin(&mut self, header: SegmentHeader, capacity: u64, prepared: Vec<io::Result<()>>) -> Result<(), WriteError> {
         let mut failures = Vec::new();
-        for (number, dir) in self.live.iter_mut().enumerate() {
-            let adopted = match prepared.iter().find(|(current, _)| *current == dir.current) {
-                Some((_, Err(error))) => Err(io::Error::new(error.kind(), error.to_string())),
-                Some((_, Ok(()))) | None => adopt_spare(&*disk, &dir.current, &header),
-            };
-            match adopted {
+        for (number, (dir, prepared)) in self.live.iter_mut().zip(prepared).enumerate() {
+            match prepared.and_then(|()| adopt_spare(&*self.disk, &dir.current, &header)) {
                 Ok(file) => dir.file = file,
                 Err(error) => failures.push(Done {
                     dir: number,
@@ -183,7 +189,7 @@ impl Writer {
         self.give_up(failures, "begin a segment")?;
         self.header = header;
         self.position = FIRST_BATCH_OFFSET;
-        self.capacity = len;
+        self.capacity = capacity;
         Ok(())
     }
 
@@ -207,21 +213,7 @@ impl Writer {
             let dirs: Vec<_> = self.live.iter().map(|dir| dir.root.display().to_string()).collect();
             return Err(WriteError::NoSpace(dirs.join(", ")));
         }
-        let mut failures = Vec::new();
-        for (number, (dir, prepared)) in self.live.iter_mut().zip(prepared).enumerate() {
-            match prepared.and_then(|()| adopt_spare(&*disk, &dir.current, &header)) {
-                Ok(file) => dir.file = file,
-                Err(error) => failures.push(Done {
-                    dir: number,
-                    result: Err(error),
-                }),
-            }
-        }
-        self.give_up(failures, "begin a segment")?;
-        self.header = header;
-        self.position = FIRST_BATCH_OFFSET;
-        self.capacity = capacity;
-        Ok(())
+        self.begin(header, capacity, prepared)
     }
 
     /// Puts failed dirs among the live ones. Must be followed by [`Writer::roll_now`], which gives them a segment.
