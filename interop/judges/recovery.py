@@ -6,7 +6,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from lib import fetch  # noqa: E402
-from lib.children import free_ports, wait_operational  # noqa: E402
+from lib.children import free_ports  # noqa: E402
 from lib.cluster import Daemons  # noqa: E402
 from lib.java import JavaShell  # noqa: E402
 from lib.judge import Judge, pattern, run, wait_until  # noqa: E402
@@ -93,12 +93,8 @@ def truncate(client):
     client.content(f"{base}/cut", b"")
 
 
-def append(client, cluster):
+def append(client):
     base = client.base
-
-    def reported():
-        """As with Apache, an append gets the replicas reported so far; the shell of 2.7 swallows what comes of too few."""
-        wait_operational(cluster.http, lambda state: state["PendingReplicationBlocks"] == 0, 30, cluster.children)
 
     local = os.path.join(client.judge.scratch, "piece")
     whole = b""
@@ -107,11 +103,9 @@ def append(client, cluster):
         piece = pattern(step, length)
         with open(local, "wb") as file:
             file.write(piece)
-        reported()
         client.fs("-appendToFile", local, f"{base}/grown")
         whole += piece
     client.content(f"{base}/grown", whole)
-    reported()
     client.do("append", f"{base}/grown", "1000")
     client.content(f"{base}/grown", whole + driver_bytes(1000))
     client.fs("-appendToFile", local, base, code=1, err="already exists as a directory")
@@ -193,7 +187,7 @@ def main():
         for version in VERSIONS:
             client = Client(judge, cluster.url, version)
             truncate(client)
-            append(client, cluster)
+            append(client)
             writers(client)
             if version == "2.7.3":
                 # Go's client does not try another DataNode when one is down, which the NameNode learns late.
