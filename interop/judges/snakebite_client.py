@@ -12,7 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from lib.judge import Judge, pattern, run, sha256_file  # noqa: E402
+from lib.judge import Judge, pattern, run, sha256_file, wait_until  # noqa: E402
 
 import snakebite.client  # noqa: E402
 from snakebite.errors import (  # noqa: E402
@@ -150,6 +150,8 @@ def reads(judge, client, put):
 
 
 def figures(judge, client):
+    # What DataNodes use comes with their heartbeats.
+    wait_until(lambda: client.df()["used"] > 0, 60, "the DataNodes' heartbeats to tell what they use")
     got = client.df()
     judge.check("df", got["capacity"] >= got["remaining"] > 0 and got["capacity"] > got["used"] > 0, got)
     judge.equal("nothing is missing", (got["missing_blocks"], got["corrupt_blocks"]), (0, 0))
