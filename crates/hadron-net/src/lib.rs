@@ -17,7 +17,7 @@ mod protocol_info;
 pub mod server;
 
 pub use admin_http::{AdminHttp, AdminPages, bean_matches};
-pub use client::{ReconnectingClient, RpcClient, RpcClientOptions, RpcError};
+pub use client::{ReconnectingClient, RpcClient, RpcClientOptions, RpcError, StateIdSeen};
 pub use context::{CallContext, CallerContext};
 pub use identity::{GroupLookup, ProxyRule, ProxyUsers, UserIdentity, short_name};
 pub use metrics::{MethodMetrics, ProtocolMetrics, RpcMetrics};

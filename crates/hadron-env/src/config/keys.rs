@@ -159,8 +159,18 @@ keys! {
         "Longest wait between fail-overs.";
     DFS_CLIENT_FAILOVER_CONNECTION_RETRIES: Count "" "dfs.client.failover.connection.retries" = Some("0"),
         "Connection retries per NameNode of an HA pair.";
+    DFS_CLIENT_FAILOVER_CONNECTION_RETRIES_ON_TIMEOUTS: Count "" "dfs.client.failover.connection.retries.on.timeouts" = Some("0"),
+        "The same after time-outs.";
+    DFS_CLIENT_FAILOVER_PROXY_PROVIDER: OptText "" "dfs.client.failover.proxy.provider" = None,
+        "How clients choose among a name service's NameNodes; with the name service behind a dot.";
+    DFS_CLIENT_FAILOVER_RANDOM_ORDER: Bool "" "dfs.client.failover.random.order" = Some("false"),
+        "Try NameNodes in random order; also with the name service behind a dot.";
+    DFS_CLIENT_FAILOVER_OBSERVER_AUTO_MSYNC_PERIOD: OptText "ms" "dfs.client.failover.observer.auto-msync-period" = None,
+        "Age after which a read syncs with the active first; 0: always, negative: never. With the name service behind a dot.";
+    DFS_CLIENT_FAILOVER_OBSERVER_PROBE_RETRY_PERIOD: Time "ms" "dfs.client.failover.observer.probe.retry.period" = Some("600000"),
+        "How long no observer is looked for after none was found.";
     DFS_CLIENT_RETRY_MAX_ATTEMPTS: Count "" "dfs.client.retry.max.attempts" = Some("10"),
-        "Retries of a call outside HA.";
+        "Retries of a call that the same NameNode answers with \"later\"; without HA also of one whose connection broke.";
     // Addresses.
     DFS_NAMENODE_RPC_ADDRESS: OptText "" "dfs.namenode.rpc-address" = None,
         "Client RPC of the NameNode; absent: authority of fs.defaultFS.";

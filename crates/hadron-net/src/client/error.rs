@@ -28,6 +28,15 @@ pub enum RpcError {
         #[source]
         error: std::sync::Arc<io::Error>,
     },
+    /// The server's name has no address now.
+    #[error("resolve {host}: {error}")]
+    Unresolved {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        error: std::sync::Arc<io::Error>,
+    },
     /// The connection was closed before the answer. The call may or may not have run.
     #[error("connection to {addr} closed")]
     Closed {
@@ -62,7 +71,10 @@ impl RpcError {
     }
     /// Whether the connection (not the call) failed, so that another try on a new connection makes sense.
     pub fn is_connection_failure(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Closed { .. } | Self::TimedOut { .. })
+        matches!(
+            self,
+            Self::Io { .. } | Self::Unresolved { .. } | Self::Closed { .. } | Self::TimedOut { .. }
+        )
     }
 }
 

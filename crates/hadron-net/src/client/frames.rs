@@ -53,6 +53,7 @@ pub(crate) fn append_call(
         call_id,
         client_id: client_id(options),
         retry_count: Some(retry_count),
+        state_id: options.state_id.as_ref().map(|seen| seen.get()),
         ..RpcRequestHeaderProto::default()
     };
     let target = RequestHeaderProto {

@@ -175,6 +175,9 @@ impl Link {
         let malformed = |error: hadron_wire::WireError| Failure::Malformed(error.to_string());
         while let Some(frame) = input.next_frame().map_err(malformed)? {
             let response = Response::decode(frame).map_err(malformed)?;
+            if let (Some(seen), Some(state_id)) = (&self.options.state_id, response.header.state_id) {
+                seen.advance(state_id);
+            }
             match response.outcome {
                 Ok(body) => self.answer(response.call_id, Ok(body)),
                 Err(RpcFault { fatal: true, error, .. }) => return Err(Failure::Refused(error)),

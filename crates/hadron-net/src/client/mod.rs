@@ -11,10 +11,12 @@ mod link;
 mod options;
 mod reconnecting;
 mod sasl;
+mod state_id;
 
 pub use error::RpcError;
 pub use options::RpcClientOptions;
 pub use reconnecting::ReconnectingClient;
+pub use state_id::StateIdSeen;
 
 use bytes::Bytes;
 use hadron_types::CallId;

@@ -1,7 +1,9 @@
 //! How a client connects, names itself and how long it waits.
 
+use super::StateIdSeen;
 use hadron_proto::common::TokenProto;
 use hadron_types::ClientId;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of one connection. [`RpcClientOptions::new`] gives Hadoop's defaults.
@@ -27,6 +29,8 @@ pub struct RpcClientOptions {
     pub token: Option<TokenProto>,
     /// Longest response frame in bytes (`ipc.maximum.response.length`).
     pub max_response_len: usize,
+    /// The state ids of a client that reads from observers, shared by all its connections; `None`: none are sent.
+    pub state_id: Option<Arc<StateIdSeen>>,
 }
 
 impl RpcClientOptions {
@@ -43,6 +47,7 @@ impl RpcClientOptions {
             ping_interval: Duration::from_secs(60),
             token: None,
             max_response_len: 128 << 20,
+            state_id: None,
         }
     }
 }
