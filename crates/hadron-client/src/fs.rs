@@ -3,7 +3,7 @@
 use crate::error::{FsError, Result};
 use crate::lease::LeaseRenewer;
 use crate::listing::Listing;
-use crate::namenode::NameNode;
+use crate::namenode::{NameNode, NameNodeSettings};
 use crate::peers::PeerCache;
 use crate::reader::FileReader;
 use crate::settings::ClientSettings;
@@ -12,10 +12,9 @@ use crate::status::{
 };
 use crate::writer::{self, CreateOptions, FileWriter};
 use hadron_env::Configuration;
-use hadron_env::config::{HostPort, keys};
+use hadron_env::config::keys;
 use hadron_proto::hdfs as proto;
 use hadron_types::{FsAction, FsPath, FsPermission, TimeMs};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Scheme of the URLs this client understands.
@@ -43,7 +42,7 @@ pub(crate) struct Shared {
 
 impl HadronFs {
     /// Names the file system `url`, or `fs.defaultFS` without one, for the user of `HADOOP_USER_NAME` or else of this
-    /// process. Resolves host names; the NameNode is contacted by the first call.
+    /// process. The NameNode is contacted by the first call.
     ///
     /// Errors: [`FsError::Config`] for an unusable URL or setting, or a host name that does not resolve.
     pub async fn connect(conf: &Configuration, url: Option<&str>) -> Result<Self> {
@@ -60,17 +59,9 @@ impl HadronFs {
         let default_fs = conf.get(keys::FS_DEFAULT_FS);
         let url = url.unwrap_or(&default_fs);
         let authority = authority_of(url).ok_or_else(|| FsError::Config(format!("{url:?} is not an hdfs:// URL")))?;
-        let mut addrs = Vec::new();
-        for host_port in conf
-            .namenode_addresses(authority)
-            .map_err(|error| FsError::Config(error.to_string()))?
-        {
-            addrs.extend(resolve(&host_port).await?);
-        }
-        if addrs.is_empty() {
-            return Err(FsError::Config(format!("{url:?} names no host")));
-        }
-        let namenode = Arc::new(NameNode::new(addrs, user, &settings));
+        let namenode_settings = NameNodeSettings::from_configuration(conf, authority)?;
+        namenode_settings.check_names().await?;
+        let namenode = Arc::new(NameNode::new(user, &namenode_settings));
         let client_name = format!("DFSClient_HADRON_{}", uuid::Uuid::new_v4().simple());
         let shared = Shared {
             renewer: LeaseRenewer::new(Arc::clone(&namenode), client_name.clone()),
@@ -337,6 +328,11 @@ impl HadronFs {
         };
         Ok(self.shared.namenode.set_replication(&request).await?.result)
     }
+    /// Makes what this client reads next at least as new as what the active NameNode has now, even from an observer.
+    pub async fn msync(&self) -> Result<()> {
+        self.shared.namenode.msync(&proto::MsyncRequestProto {}).await?;
+        Ok(())
+    }
     /// Asks for, enters or leaves safe mode; returns whether it is on now.
     pub async fn safe_mode(&self, action: SafeModeAction) -> Result<bool> {
         use proto::SafeModeActionProto as Wire;
@@ -404,14 +400,6 @@ fn authority_of(url: &str) -> Option<&str> {
     let rest = url.strip_prefix(SCHEME)?;
     let authority = rest.split('/').next()?;
     (!authority.is_empty()).then_some(authority)
-}
-
-async fn resolve(host_port: &HostPort) -> Result<Vec<SocketAddr>> {
-    let found = tokio::net::lookup_host((host_port.host.as_str(), host_port.port)).await;
-    let addrs: Vec<_> = found
-        .map_err(|error| FsError::Config(format!("java.net.UnknownHostException: {}: {error}", host_port.host)))?
-        .collect();
-    Ok(addrs)
 }
 
 #[cfg(test)]

@@ -1,140 +1,153 @@
-//! The NameNode as typed calls, with reconnection and retries.
+//! The NameNode as typed calls, with reconnection, retries and fail-over.
 //!
-//! One connection carries all calls of a client. A call keeps its id over every retry, so that the server's retry cache
-//! answers a repeated one from memory: at most once.
-//! With several addresses (a nameservice), a NameNode that is standby or gone is left for the next one.
-//! What it does not do: hedge calls, read from observers.
-//! Invariant: no lock is held while a call waits.
+//! One connection per NameNode carries all calls of a client. A call keeps its id and its client's id over every retry,
+//! wherever it goes, and raises its retry count, so that the server's retry cache answers a repeated one from memory: at
+//! most once. Of a name service the NameNode that served last is asked first; [`policy`] says when another one is.
+//! With the observer provider, reads go to observers ([`observer`]).
+//! What it does not do: hedge calls.
+//! Invariant: no lock is held while a call waits, but for those that wait for the same connection.
+
+mod methods;
+mod observer;
+mod policy;
+mod settings;
+mod target;
+
+pub(crate) use settings::NameNodeSettings;
 
 use crate::error::{FsError, Result};
-use crate::settings::ClientSettings;
+use hadron_env::{Random, SystemRandom};
 use hadron_net::client::next_call_id;
-use hadron_net::{RpcClient, RpcClientOptions, RpcError};
+use hadron_net::{RpcClientOptions, RpcError, StateIdSeen};
 use hadron_proto::hdfs as proto;
 use hadron_proto::protocol::CLIENT_PROTOCOL;
-use hadron_types::ErrorKind;
-use parking_lot::Mutex;
-use std::net::SocketAddr;
+use observer::Observers;
+use policy::{Counts, Decision, Fault, Policy};
+use settings::Provider;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-/// First wait before a call is repeated; doubles up to [`MAX_RETRY_DELAY`].
-const FIRST_RETRY_DELAY: Duration = Duration::from_millis(200);
-/// Longest wait before a call is repeated.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
+use target::{Target, TryError};
 
 /// Calls of `ClientProtocol`.
-#[derive(Debug)]
 pub(crate) struct NameNode {
-    addrs: Vec<SocketAddr>,
-    /// Index of the address that is tried first.
-    preferred: AtomicUsize,
-    options: RpcClientOptions,
-    connect_retries: usize,
-    connect_retry_interval: Duration,
-    call_retries: usize,
-    current: Mutex<Option<RpcClient>>,
-    connecting: tokio::sync::Mutex<()>,
+    /// In the order in which they are tried; not empty.
+    targets: Vec<Target>,
+    /// Fail-overs of this client so far. Modulo their count it tells which target is asked.
+    epoch: AtomicUsize,
+    policy: Policy,
+    random: SystemRandom,
+    observers: Option<Observers>,
 }
 
 impl NameNode {
-    /// Names the server; connects nothing yet. `addrs` is not empty.
-    pub(crate) fn new(addrs: Vec<SocketAddr>, user: &str, settings: &ClientSettings) -> Self {
+    /// Names the servers; connects nothing yet.
+    pub(crate) fn new(user: &str, settings: &NameNodeSettings) -> Self {
+        let reads_from_observers = settings.provider == Provider::ObserverRead && settings.targets.len() > 1;
         let mut options = RpcClientOptions::new(user, CLIENT_PROTOCOL);
         options.connect_timeout = settings.connect_timeout;
+        options.call_timeout = settings.call_timeout;
+        options.ping_interval = settings.ping_interval;
+        options.state_id = reads_from_observers.then(|| Arc::new(StateIdSeen::default()));
+        let random = SystemRandom::new();
+        let mut names = settings.targets.clone();
+        if settings.random_order {
+            shuffle(&mut names, &random);
+        }
+        let target = |name| Target::new(name, options.clone(), settings);
         Self {
-            addrs,
-            preferred: AtomicUsize::new(0),
-            options,
-            connect_retries: settings.connect_retries,
-            connect_retry_interval: settings.connect_retry_interval,
-            call_retries: settings.call_retries,
-            current: Mutex::new(None),
-            connecting: tokio::sync::Mutex::new(()),
+            targets: names.into_iter().map(target).collect(),
+            epoch: AtomicUsize::new(0),
+            policy: settings.policy,
+            random,
+            observers: reads_from_observers.then(|| Observers::new(settings)),
         }
     }
 
-    fn open_connection(&self) -> Option<RpcClient> {
-        self.current.lock().as_ref().filter(|client| client.is_open()).cloned()
-    }
-
-    async fn connection(&self) -> std::result::Result<RpcClient, RpcError> {
-        if let Some(client) = self.open_connection() {
-            return Ok(client);
-        }
-        let _one_at_a_time = self.connecting.lock().await;
-        if let Some(client) = self.open_connection() {
-            return Ok(client);
-        }
-        let mut tries = 0;
-        loop {
-            let mut last = None;
-            let preferred = self.preferred.load(Ordering::Relaxed);
-            for index in (0..self.addrs.len()).map(|offset| (preferred + offset) % self.addrs.len()) {
-                match RpcClient::connect(self.addrs[index], self.options.clone()).await {
-                    Ok(client) => {
-                        self.preferred.store(index, Ordering::Relaxed);
-                        *self.current.lock() = Some(client.clone());
-                        return Ok(client);
-                    }
-                    Err(error) => last = Some(error),
-                }
-            }
-            match last {
-                Some(error) if tries < self.connect_retries && error.is_connection_failure() => {
-                    tries += 1;
-                    tracing::info!(%error, tries, "retrying connect to name node");
-                    tokio::time::sleep(self.connect_retry_interval).await;
-                }
-                Some(error) => return Err(error),
-                // Not reached: `addrs` is not empty. Trying again would spin.
-                None => std::future::pending::<()>().await,
-            }
-        }
-    }
-
-    /// Leaves the NameNode behind `client` for the next one, unless another call did so already.
-    fn fail_over(&self, client: &RpcClient) {
-        let mut current = self.current.lock();
-        if current.as_ref().is_some_and(|current| current.addr() == client.addr()) {
-            *current = None;
-            self.preferred.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Calls `method`, repeating it on a new connection when the old one broke, on `RetriableException`, and at the next
-    /// NameNode on `StandbyException`.
     async fn call<Q: prost::Message, R: prost::Message + Default>(
         &self,
         method: &'static str,
         request: &Q,
     ) -> Result<R> {
+        if let Some(observers) = &self.observers {
+            if methods::is_observer_read(method)
+                && let Some(answer) = self.read_from_observer(observers, method, request).await?
+            {
+                return Ok(answer);
+            }
+            let answer = self.call_active(method, request).await?;
+            observers.note_sync();
+            return Ok(answer);
+        }
+        self.call_active(method, request).await
+    }
+
+    /// Calls `method` on the NameNode that is active, finding out which one that is.
+    async fn call_active<Q: prost::Message, R: prost::Message + Default>(
+        &self,
+        method: &'static str,
+        request: &Q,
+    ) -> Result<R> {
         let call_id = next_call_id();
-        let mut retries = 0;
-        let mut delay = FIRST_RETRY_DELAY;
+        let mut counts = Counts::default();
         loop {
-            // Connecting has its own retries; only what was sent, or might have been, is repeated here.
-            let client = self.connection().await?;
-            let error = match client.call_as(call_id, retries as i32, method, request).await {
+            let epoch = self.epoch.load(Ordering::Relaxed);
+            let target = &self.targets[epoch % self.targets.len()];
+            let (fault, error) = match target.call(call_id, counts.retries, method, request).await {
                 Ok(response) => return Ok(response),
-                Err(error) => error,
+                Err(error) => classify(error),
             };
-            let later = match error.remote().map(|remote| remote.kind) {
-                Some(ErrorKind::Retriable) => true,
-                Some(ErrorKind::Standby) if self.addrs.len() > 1 => {
-                    self.fail_over(&client);
-                    true
+            let decision = self.policy.decide(fault, counts, self.random_fraction());
+            if decision == Decision::GiveUp {
+                if counts.retries > 0 {
+                    tracing::warn!(%error, method, namenode = %target.name(), ?counts, "giving up a call to name node");
                 }
-                _ => false,
-            };
-            if retries >= self.call_retries || !(later || error.is_connection_failure()) {
                 return Err(FsError::from(error));
             }
-            retries += 1;
-            tracing::info!(%error, method, retries, "repeating call to name node");
-            tokio::time::sleep(delay).await;
-            delay = (delay * 2).min(MAX_RETRY_DELAY);
+            tracing::info!(%error, method, namenode = %target.name(), ?counts, ?decision, "repeating call to name node");
+            match decision {
+                Decision::FailOver(wait) => {
+                    tokio::time::sleep(wait).await;
+                    // Of several calls that met the same failure only the first goes on to the next NameNode.
+                    let next = epoch.wrapping_add(1);
+                    let _ = self
+                        .epoch
+                        .compare_exchange(epoch, next, Ordering::Relaxed, Ordering::Relaxed);
+                    counts.failovers += 1;
+                }
+                Decision::Retry(wait) => tokio::time::sleep(wait).await,
+                Decision::GiveUp => {}
+            }
+            counts.retries += 1;
         }
+    }
+
+    /// A number in 0..1.
+    fn random_fraction(&self) -> f64 {
+        const STEPS: u64 = 1 << 32;
+        self.random.below(STEPS) as f64 / STEPS as f64
+    }
+}
+
+impl std::fmt::Debug for NameNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NameNode")
+            .field("targets", &self.targets)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+fn classify(error: TryError) -> (Fault, RpcError) {
+    match error {
+        TryError::NotSent(error) if error.is_connection_failure() => (Fault::Unreachable, error),
+        TryError::NotSent(error) | TryError::Sent(error) => (Fault::of(&error), error),
+    }
+}
+
+fn shuffle<T>(items: &mut [T], random: &SystemRandom) {
+    for last in (1..items.len()).rev() {
+        let other = usize::try_from(random.below(last as u64 + 1)).unwrap_or(last);
+        items.swap(last, other);
     }
 }
 
@@ -163,6 +176,8 @@ calls! {
     unset_storage_policy = "unsetStoragePolicy" (UnsetStoragePolicyRequestProto) -> UnsetStoragePolicyResponseProto;
     satisfy_storage_policy = "satisfyStoragePolicy" (SatisfyStoragePolicyRequestProto) -> SatisfyStoragePolicyResponseProto;
     concat = "concat" (ConcatRequestProto) -> ConcatResponseProto;
+    /// Brings the client's state id up to what the active has.
+    msync = "msync" (MsyncRequestProto) -> MsyncResponseProto;
     get_server_defaults = "getServerDefaults" (GetServerDefaultsRequestProto) -> GetServerDefaultsResponseProto;
     get_fs_stats = "getFsStats" (GetFsStatusRequestProto) -> GetFsStatsResponseProto;
     get_datanode_report = "getDatanodeReport" (GetDatanodeReportRequestProto) -> GetDatanodeReportResponseProto;

@@ -30,14 +30,8 @@ pub struct ClientSettings {
     pub umask: u16,
     /// Read time-out of DataNode connections, and what follows from it.
     pub socket_timeout: Duration,
-    /// Limit for connecting to NameNode and DataNodes.
+    /// Limit for connecting to DataNodes' RPC ports.
     pub connect_timeout: Duration,
-    /// Connection tries to the NameNode before a call fails.
-    pub connect_retries: usize,
-    /// Wait between these.
-    pub connect_retry_interval: Duration,
-    /// Retries of a call whose connection broke or whose server said "later".
-    pub call_retries: usize,
     /// New blocks tried when a pipeline cannot be made.
     pub block_write_retries: usize,
     /// Retries of addBlock and complete.
@@ -117,9 +111,6 @@ impl ClientSettings {
             umask: parse_umask(&umask_text).ok_or_else(|| unusable("fs.permissions.umask-mode", &umask_text))?,
             socket_timeout,
             connect_timeout: conf.get(keys::IPC_CLIENT_CONNECT_TIMEOUT),
-            connect_retries: conf.get(keys::IPC_CLIENT_CONNECT_MAX_RETRIES),
-            connect_retry_interval: conf.get(keys::IPC_CLIENT_CONNECT_RETRY_INTERVAL),
-            call_retries: conf.get(keys::DFS_CLIENT_RETRY_MAX_ATTEMPTS),
             block_write_retries: conf.get(keys::DFS_CLIENT_BLOCK_WRITE_RETRIES),
             locate_following_block_retries: conf.get(keys::DFS_CLIENT_LOCATE_FOLLOWING_BLOCK_RETRIES),
             locate_following_block_delay: conf.get(keys::DFS_CLIENT_LOCATE_FOLLOWING_BLOCK_INITIAL_DELAY),
