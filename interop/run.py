@@ -41,6 +41,8 @@ JUDGES = [
     ("recovery", [], False),
     ("tokens", ["hdfs-native"], False),
     ("exceptions", [], False),
+    ("oracle", ["hdfs-native"], False),
+    ("mixed_pipelines", [], False),
     ("fuzz_ports", ["hdfs-native"], False),
 ]
 LIMIT_SECONDS = 900
@@ -53,6 +55,7 @@ def main():
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--url")
     parser.add_argument("--soak-minutes", type=int, default=0)
+    parser.add_argument("--seed", type=int, help="what random choices of the judges come from: the seed a failing run printed")
     options = parser.parse_args()
     work = os.path.abspath(options.work)
     os.makedirs(work, exist_ok=True)
@@ -98,6 +101,8 @@ def judge(options, work):
         if options.soak_minutes:
             command += ["--minutes", str(options.soak_minutes)]
             limit += options.soak_minutes * 120
+        if options.seed is not None:
+            command += ["--seed", str(options.seed)]
         started = time.monotonic()
         try:
             code = subprocess.run(command, timeout=limit).returncode

@@ -6,6 +6,7 @@ is remembered by name and is ended by its own process id, at the latest when `Ch
 
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -15,6 +16,7 @@ import urllib.request
 from xml.sax.saxutils import escape
 
 STOP_SECONDS = 30
+FIXED_PORTS = range(20_000, 32_000)
 STATE_QUERY = "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
 
 
@@ -27,6 +29,21 @@ def free_ports(count):
     for each in sockets:
         each.close()
     return ports
+
+
+def fixed_ports(count):
+    """Picks ports below those the system gives out by itself, for daemons that come back where they were."""
+    found = []
+    for port in random.sample(range(FIXED_PORTS.start, FIXED_PORTS.stop), len(FIXED_PORTS)):
+        with socket.socket() as each:
+            try:
+                each.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError(f"fewer than {count} ports are free in {FIXED_PORTS}")
 
 
 def write_site(folder, core, hdfs):

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 
-from lib.children import Children, free_ports, wait_operational, write_site
+from lib.children import Children, fixed_ports, free_ports, wait_operational, write_site
 
 READY_SECONDS = 30
 
@@ -66,9 +66,13 @@ class Mini:
 
 
 class Daemons:
-    """A NameNode and DataNodes as separate processes, configured by a folder of XML files."""
+    """A NameNode and DataNodes as separate processes, configured by a folder of XML files.
 
-    def __init__(self, hadron, datanodes=3, settings=None):
+    With `steady` every DataNode has ports of its own, so that it comes back under its old address, as on a real machine;
+    else it gets new ones with each start.
+    """
+
+    def __init__(self, hadron, datanodes=3, settings=None, steady=False):
         self.hadron = hadron
         self.folder = tempfile.mkdtemp(prefix="hadron-daemons-")
         self.rpc_port, self.http_port = free_ports(2)
@@ -86,12 +90,12 @@ class Daemons:
         common.update(settings or {})
         self.settings = {}
         self.configure("nn", common)
+        ports = iter(fixed_ports(3 * datanodes) if steady else [0] * 3 * datanodes)
         for index in range(datanodes):
             self.configure(f"dn{index}", {
-                **common,
-                "dfs.datanode.address": "127.0.0.1:0", "dfs.datanode.http.address": "127.0.0.1:0",
-                "dfs.datanode.ipc.address": "127.0.0.1:0", "dfs.datanode.hostname": "127.0.0.1",
-                "dfs.datanode.data.dir": f"file://{self.folder}/data{index}",
+                **common, "dfs.datanode.hostname": "127.0.0.1",
+                **{f"dfs.datanode.{which}address": f"127.0.0.1:{next(ports)}" for which in ["", "http.", "ipc."]},
+                "dfs.datanode.data.dir": f"file://{self.data(index)}",
             })
 
     @property
@@ -111,6 +115,10 @@ class Daemons:
 
     def launch(self, name, *arguments):
         self.children.launch(name, [self.hadron, *arguments, "--conf", self.conf(name)])
+
+    def data(self, index):
+        """Where a DataNode keeps its blocks."""
+        return os.path.join(self.folder, f"data{index}")
 
     def start_namenode(self):
         self.launch("nn", "namenode")

@@ -17,6 +17,8 @@ pub(crate) struct Options {
     pub(crate) only: Vec<String>,
     /// Multiplies the amount of random work; 0 means the default.
     pub(crate) soak_minutes: u32,
+    /// The seed of the judges' random choices; they make one up and print it where this is absent.
+    pub(crate) seed: Option<u64>,
 }
 
 /// Runs the judges and fails if one fails.
@@ -39,6 +41,9 @@ pub(crate) fn judge(options: &Options) -> Result<()> {
     }
     if options.soak_minutes > 0 {
         command.arg("--soak-minutes").arg(options.soak_minutes.to_string());
+    }
+    if let Some(seed) = options.seed {
+        command.arg("--seed").arg(seed.to_string());
     }
     run(&mut command)
 }

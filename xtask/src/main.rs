@@ -22,7 +22,7 @@ cargo xtask <command>
   test  [--no-interop] [--interop-only] [--only JUDGE]   unit, doc and interop tests; fetches foreign clients
   tidy                                                   house lints: tiers, headers, sizes, forbidden words
   trace [--missing]                                      requirement ids that no test names
-  soak  [--minutes N]                                    long random runs: fuzzers, properties, interop load
+  soak  [--minutes N] [--only JUDGE] [--seed S]          long random runs: fuzzers, properties, interop load
   bench [--peer HOME]                                    benchmarks, beside Apache HDFS where that can be set up
   ci                                                     what the CI machine runs
 ";

@@ -145,6 +145,11 @@ pub(crate) enum BenchKind {
     Io(crate::bench::io::IoArgs),
     /// Small files, written and read.
     Small(crate::bench::small::SmallArgs),
+    /// How long flushing, syncing and appending take.
+    Flush(crate::bench::flush::FlushArgs),
+    /// No benchmark: keeps streams open and does as told on standard input, for outside judges.
+    #[command(hide = true)]
+    Drive(crate::bench::drive::DriveArgs),
 }
 
 impl Command {
@@ -177,6 +182,8 @@ impl Command {
                     BenchKind::Floor(args) => crate::bench::floor::run(&args)?,
                     BenchKind::Io(args) => crate::bench::io::run(&args)?,
                     BenchKind::Small(args) => crate::bench::small::run(&args)?,
+                    BenchKind::Flush(args) => crate::bench::flush::run(&args)?,
+                    BenchKind::Drive(args) => crate::bench::drive::run(&args)?,
                 }
                 Ok(ExitCode::SUCCESS)
             }

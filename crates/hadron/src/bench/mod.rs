@@ -2,8 +2,10 @@
 //!
 //! What it does not do: compare or judge; `cargo xtask bench` does, by running this against both.
 
+pub(crate) mod drive;
 mod figures;
 pub(crate) mod floor;
+pub(crate) mod flush;
 pub(crate) mod io;
 mod memory;
 pub(crate) mod nn;
