@@ -8,7 +8,7 @@ StandbyException, ObserverRetryOnActiveException: there is one NameNode, always 
 start-up is over; UnregisteredNodeException, DisallowedDatanodeException, IncorrectVersionException: DataNodes alone meet
 them; UnsupportedActionException: backup nodes; SecretManager$InvalidToken: judge `tokens`; RetryStartFileException,
 UnknownCryptoProtocolVersionException: encryption zones; UnresolvedPathException: symbolic links are refused;
-RecoveryInProgressException: judge `datanode_loss` and the tests of recovery, for it needs a pipeline that died.
+RecoveryInProgressException: judge `refused_calls`.
 """
 
 import os

@@ -56,7 +56,7 @@ pub fn put_bytes(out: &mut impl BufMut, message: &[u8]) {
     out.put_slice(message);
 }
 
-fn put_len(out: &mut impl BufMut, len: usize) {
+pub(crate) fn put_len(out: &mut impl BufMut, len: usize) {
     prost::encoding::encode_varint(len as u64, out);
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct Connection {
     finished: mpsc::UnboundedReceiver<Finished>,
     /// When to look whether the connection makes progress, is idle, or still shakes hands.
     check: Pin<Box<Sleep>>,
+    /// Whether `check` was polled since it was set, and had not come.
+    is_check_set: bool,
     accepted: Instant,
     last_received: Instant,
     /// Since when the peer has not taken any of the output; `None` when all of it went out.
@@ -80,6 +82,7 @@ impl Connection {
         Self {
             session: Session::new(peer.ip().to_canonical(), server.options.max_frame_len),
             check: Box::pin(tokio::time::sleep(server.options.handshake_timeout)),
+            is_check_set: false,
             server,
             stream,
             peer,
@@ -102,13 +105,17 @@ impl Connection {
     /// Serves the connection to its end.
     pub(crate) async fn run(mut self) {
         let server = Arc::clone(&self.server);
-        let served = tokio::select! {
-            biased;
-            () = server.stop.cancelled() => Ok(()),
-            served = poll_fn(|cx| self.poll(cx)) => served,
+        let is_watched = self.place.ends_with_server();
+        let serve = poll_fn(|cx| self.poll(cx));
+        let served = if is_watched {
+            serve.await
+        } else {
+            tokio::select! {
+                biased;
+                () = server.stop.cancelled() => Ok(()),
+                served = serve => served,
+            }
         };
-        let in_flight = self.in_flight() as i64;
-        server.metrics.calls_in_flight.fetch_sub(in_flight, Ordering::Relaxed);
         if let Err(error) = served {
             tracing::debug!(server = server.options.name, peer = %self.peer, %error, "connection ends");
         }
@@ -126,9 +133,11 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.poll_finished(cx);
-            let mut is_progressing = self.take_requests();
-            is_progressing |= self.poll_read(cx)?;
-            is_progressing |= self.take_requests();
+            let mut is_progressing = self.take_requests(None);
+            if self.poll_read(cx)? {
+                is_progressing = true;
+                self.take_requests(Some(self.last_received));
+            }
             is_progressing |= self.poll_authorization(cx);
             if self.defers_answers(cx) {
                 return Poll::Pending;
@@ -160,10 +169,15 @@ impl Connection {
     }
 
     fn poll_finished(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(finished)) = self.waiting.poll_next_unpin(cx) {
+        // Polling registers this task anew, which is only worth it while there is something to wait for.
+        while !self.waiting.is_empty()
+            && let Poll::Ready(Some(finished)) = self.waiting.poll_next_unpin(cx)
+        {
             self.answer(finished);
         }
-        while let Poll::Ready(Some(finished)) = self.finished.poll_recv(cx) {
+        while self.spawned_count > 0
+            && let Poll::Ready(Some(finished)) = self.finished.poll_recv(cx)
+        {
             self.spawned_count -= 1;
             self.answer(finished);
         }
@@ -189,13 +203,14 @@ impl Connection {
 
     fn answer(&mut self, finished: Finished) {
         self.server.metrics.calls_in_flight.fetch_sub(1, Ordering::Relaxed);
-        append_answer(
-            &self.server,
-            &mut self.output,
-            &finished.reply_to,
-            finished.started,
-            finished.result,
-        );
+        self.answer_now(&finished.reply_to, finished.started, finished.result);
+    }
+
+    /// Answers a call that began at `started`. Returns when it ended.
+    fn answer_now(&mut self, reply_to: &ReplyTo, started: Instant, result: Result<Bytes, HadoopError>) -> Instant {
+        let ended = Instant::now();
+        append_answer(&self.server, &mut self.output, reply_to, started, ended, result);
+        ended
     }
 
     /// Reads once if the limits allow. Returns whether something came.
@@ -222,34 +237,34 @@ impl Connection {
     }
 
     /// Runs the complete requests that have come while the limits allow. Returns whether there was one.
-    fn take_requests(&mut self) -> bool {
+    ///
+    /// `now`: if it was just looked at; reading a clock is not free among calls of a microsecond.
+    fn take_requests(&mut self, mut now: Option<Instant>) -> bool {
         let mut took_one = false;
         while !self.session.is_closed() && self.may_take_requests() {
             let Some(request) = self.session.step(&self.server, &mut self.output) else {
                 break;
             };
             took_one = true;
-            self.run_request(*request);
+            let ended = self.run_request(request, now.unwrap_or_else(Instant::now));
+            now = Some(ended);
         }
         took_one
     }
 
-    fn run_request(&mut self, request: Request) {
-        let started = Instant::now();
-        let (target, body) = (request.call.header, request.call.message);
-        let mut reply_to = ReplyTo {
+    /// Begins a request at `started`, and ends it if it can be answered at once. Returns the time.
+    fn run_request(&mut self, request: Request, started: Instant) -> Instant {
+        let target = &request.target;
+        let reply_to = ReplyTo {
             echo: request.echo,
-            protocol: None,
-            method: None,
+            protocol: target.protocol.as_ref().ok().copied(),
+            method: target.method,
             received: self.last_received,
         };
-        let protocol = &target.declaring_class_protocol_name;
-        let index = match dispatch::find_protocol(&self.server, protocol, target.client_protocol_version) {
-            Ok(index) => index,
-            Err(error) => return append_answer(&self.server, &mut self.output, &reply_to, started, Err(error)),
+        let index = match &target.protocol {
+            Ok(index) => *index,
+            Err(error) => return self.answer_now(&reply_to, started, Err(error.clone())),
         };
-        reply_to.protocol = Some(index);
-        reply_to.method = self.server.metrics.protocols[index].index_of(&target.method_name);
         let context = CallContext {
             user: request.user,
             peer: self.peer.ip().to_canonical(),
@@ -261,8 +276,9 @@ impl Connection {
             protocol: self.server.protocols[index].name(),
             received: self.last_received,
         };
-        match dispatch::dispatch(&self.server, index, &context, &target.method_name, body) {
-            Reply::Ready(result) => append_answer(&self.server, &mut self.output, &reply_to, started, result),
+        let method = &target.header.method_name;
+        match dispatch::dispatch(&self.server, index, &context, method, request.message) {
+            Reply::Ready(result) => self.answer_now(&reply_to, started, result),
             Reply::Waiting(future) => {
                 self.server.metrics.calls_in_flight.fetch_add(1, Ordering::Relaxed);
                 self.waiting.push(Box::pin(async move {
@@ -272,11 +288,13 @@ impl Connection {
                         result: future.await,
                     }
                 }));
+                started
             }
             Reply::Later(future) => {
                 self.server.metrics.calls_in_flight.fetch_add(1, Ordering::Relaxed);
                 self.spawned_count += 1;
                 self.spawn(reply_to, started, future);
+                started
             }
         }
     }
@@ -339,7 +357,12 @@ impl Connection {
     ///
     /// Errors: a limit is passed; the connection is to be dropped.
     fn poll_check(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
-        if self.check.as_mut().poll(cx).is_pending() {
+        // Once polled, the timer knows this task until it fires.
+        if self.is_check_set && !self.check.is_elapsed() {
+            return Ok(Poll::Pending);
+        }
+        self.is_check_set = self.check.as_mut().poll(cx).is_pending();
+        if self.is_check_set {
             return Ok(Poll::Pending);
         }
         let options = &self.server.options;
@@ -365,5 +388,13 @@ impl Connection {
         };
         self.check.as_mut().reset(tokio::time::Instant::now() + next);
         Ok(Poll::Ready(()))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let in_flight = self.in_flight() as i64;
+        let count = &self.server.metrics.calls_in_flight;
+        count.fetch_sub(in_flight, Ordering::Relaxed);
     }
 }

@@ -88,6 +88,11 @@ impl Place {
         self.connections.as_ref().is_some_and(others)
     }
 
+    /// Whether tasks here are dropped when the server is told to stop, without looking out for it themselves.
+    pub(crate) fn ends_with_server(&self) -> bool {
+        self.connections.is_some()
+    }
+
     /// The runtime of this place.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle

@@ -16,12 +16,13 @@ pub(crate) struct ReplyTo {
     pub(crate) received: Instant,
 }
 
-/// Appends the answer to a call and counts it.
+/// Appends the answer to a call and counts it. `started`, `ended`: of its handler.
 pub(crate) fn append_answer(
     server: &ServerShared,
     output: &mut BytesMut,
     reply_to: &ReplyTo,
     started: Instant,
+    ended: Instant,
     result: Result<Bytes, HadoopError>,
 ) {
     let is_error = result.is_err();
@@ -34,5 +35,6 @@ pub(crate) fn append_answer(
     };
     let queued = started.saturating_duration_since(reply_to.received);
     let method = protocol.method_at(reply_to.method);
-    method.record(queued.as_nanos() as u64, started.elapsed().as_nanos() as u64, is_error);
+    let processed = ended.saturating_duration_since(started);
+    method.record(queued.as_nanos() as u64, processed.as_nanos() as u64, is_error);
 }

@@ -10,17 +10,18 @@
 //! Source: Hadoop `ipc/Server.java` (`Connection.readAndProcess` and below). Layouts and texts: `hadron_wire::rpc`.
 
 use super::ServerShared;
+use super::targets::{Target, Targets};
 use super::tokens::{Next, TokenAuthority, TokenNegotiation};
 use crate::{CallerContext, UserIdentity};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use hadron_proto::common::RpcSaslProto;
 use hadron_proto::common::rpc_response_header_proto::RpcErrorCodeProto;
 use hadron_types::HadoopError;
 use hadron_wire::rpc::preamble::PREAMBLE_LEN;
 use hadron_wire::rpc::sasl::{SaslAnswer, answer_simple};
 use hadron_wire::rpc::{
-    AuthProtocol, CALL_ID_INVALID, Call, CallEcho, FrameDecoder, FrameKind, Preamble, Rejection, RequestFrame,
-    RpcFault, encode_fault, encode_sasl_response,
+    AuthProtocol, CALL_ID_INVALID, CallEcho, FrameDecoder, FrameKind, Preamble, Rejection, RequestFrame, RpcFault,
+    encode_fault, encode_sasl_response,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,7 +32,9 @@ pub(crate) struct Request {
     pub(crate) echo: CallEcho,
     pub(crate) caller_context: Option<Arc<CallerContext>>,
     pub(crate) user: Arc<UserIdentity>,
-    pub(crate) call: Call,
+    pub(crate) target: Arc<Target>,
+    /// The encoded request message of the method.
+    pub(crate) message: Bytes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +68,7 @@ pub(crate) struct Session {
     peer: IpAddr,
     frames: FrameDecoder,
     user: Option<Arc<UserIdentity>>,
+    targets: Targets,
     candidate: Option<Candidate>,
     /// Whether the client was told the offered SASL methods.
     offered_methods: bool,
@@ -93,6 +97,7 @@ impl Session {
             peer,
             frames: FrameDecoder::new(max_frame_len),
             user: None,
+            targets: Targets::default(),
             candidate: None,
             offered_methods: false,
             tokens: TokenNegotiation::default(),
@@ -115,7 +120,7 @@ impl Session {
     }
 
     /// Goes on until the next call; `None`: more bytes are needed, or the session is closed.
-    pub(crate) fn step(&mut self, server: &ServerShared, output: &mut BytesMut) -> Option<Box<Request>> {
+    pub(crate) fn step(&mut self, server: &ServerShared, output: &mut BytesMut) -> Option<Request> {
         loop {
             match self.phase {
                 Phase::Closed | Phase::Authorizing => return None,
@@ -174,31 +179,37 @@ impl Session {
         server: &ServerShared,
         frame: RequestFrame,
         output: &mut BytesMut,
-    ) -> Result<Option<Box<Request>>, Fatal> {
+    ) -> Result<Option<Request>, Fatal> {
         match frame.kind {
-            FrameKind::Call => self.read_call(frame).map(Some),
+            FrameKind::Call => self.read_call(server, frame).map(Some),
             FrameKind::Context => self.read_context(server, &frame).map(|()| None),
             FrameKind::Sasl => self.read_sasl(server, &frame, output).map(|()| None),
             FrameKind::Ping => Ok(None),
         }
     }
 
-    fn read_call(&self, frame: RequestFrame) -> Result<Box<Request>, Fatal> {
+    fn read_call(&mut self, server: &ServerShared, frame: RequestFrame) -> Result<Request, Fatal> {
         let Some(user) = self.user.clone().filter(|_| self.phase == Phase::Open) else {
             return Err(frame.reject("Connection context not established").into());
         };
-        let call = frame.call()?;
-        let echo = CallEcho::of(&frame.header);
-        let context = frame.header.caller_context.map(|context| CallerContext {
+        let (target, message) = self.targets.resolve(server, &frame)?;
+        let header = frame.header;
+        let echo = CallEcho {
+            call_id: header.call_id,
+            retry_count: header.retry_count(),
+            client_id: header.client_id,
+        };
+        let context = header.caller_context.map(|context| CallerContext {
             context: context.context,
             signature: context.signature.unwrap_or_default(),
         });
-        Ok(Box::new(Request {
+        Ok(Request {
             echo,
             caller_context: context.map(Arc::new),
             user,
-            call,
-        }))
+            target,
+            message,
+        })
     }
 
     fn read_context(&mut self, server: &ServerShared, frame: &RequestFrame) -> Result<(), Fatal> {

@@ -6,6 +6,7 @@
 mod base64;
 pub mod digest_md5;
 mod frame;
+mod plain;
 pub mod preamble;
 mod request;
 mod response;

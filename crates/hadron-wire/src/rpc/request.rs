@@ -4,9 +4,9 @@
 //! a delimited message of the method; -3 a delimited connection context; -33 a delimited SASL message; -4 nothing.
 
 use super::response::{CallEcho, RpcFault, encode_fault};
-use super::{CALL_ID_CONTEXT, CALL_ID_INVALID, CALL_ID_PING, CALL_ID_SASL, RETRY_COUNT_NONE};
+use super::{CALL_ID_CONTEXT, CALL_ID_INVALID, CALL_ID_PING, CALL_ID_SASL, RETRY_COUNT_NONE, plain};
 use crate::{WireError, delimited};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hadron_proto::common::rpc_request_header_proto::OperationProto;
 use hadron_proto::common::rpc_response_header_proto::RpcErrorCodeProto;
 use hadron_proto::common::{
@@ -93,7 +93,7 @@ impl RequestFrame {
             // Java's parser takes the end of the frame for an empty message and then misses its fields.
             frame = Bytes::from_static(&[0]);
         }
-        let header: RpcRequestHeaderProto = take(&mut frame, "RpcRequestHeaderProto").map_err(|error| {
+        let header = take_header(&mut frame).map_err(|error| {
             let text = format!("Error decoding RpcRequestHeaderProto: {}", java_cause(&error));
             Rejection::new(None, RpcErrorCodeProto::FatalDeserializingRequest, text)
         })?;
@@ -118,6 +118,22 @@ impl RequestFrame {
             RpcErrorCodeProto::FatalInvalidRpcHeader,
             text.into(),
         )
+    }
+
+    /// The request of a frame of kind [`FrameKind::Call`] whose encoded `RequestHeaderProto` is exactly `target`.
+    ///
+    /// `target`: all of a [`RequestFrame::target`]. `None`: it calls something else, or is malformed; [`RequestFrame::call`] tells.
+    pub fn message_for(&self, target: &[u8]) -> Option<Bytes> {
+        let rest = self.body.strip_prefix(target)?;
+        let (message, end) = delimited::split(rest, rest.len(), "request message").ok()??;
+        let start = target.len() + end - message.len();
+        Some(self.body.slice(start..target.len() + end))
+    }
+
+    /// The encoded `RequestHeaderProto` with its length, for [`RequestFrame::message_for`]. Empty if it is malformed.
+    pub fn target(&self) -> &[u8] {
+        let found = delimited::split(&self.body, MAX_HEADER_LEN, "RequestHeaderProto");
+        found.ok().flatten().map_or(&[], |(_, end)| &self.body[..end])
     }
 
     /// The method called and its request, of a frame of kind [`FrameKind::Call`].
@@ -186,6 +202,17 @@ fn check_header(header: &RpcRequestHeaderProto) -> Result<FrameKind, String> {
 
 fn take<M: Message + Default + Required>(buf: &mut Bytes, name: &'static str) -> Result<M, WireError> {
     delimited::take_message(buf, MAX_HEADER_LEN, name)
+}
+
+fn take_header(frame: &mut Bytes) -> Result<RpcRequestHeaderProto, WireError> {
+    let what = "RpcRequestHeaderProto";
+    if let Some((encoded, end)) = delimited::split(frame, MAX_HEADER_LEN, what)?
+        && let Some(header) = plain::read_request_header(frame, end - encoded.len(), encoded.len())
+    {
+        frame.advance(end);
+        return Ok(header);
+    }
+    take(frame, what)
 }
 
 /// The exception that Java would name as the cause.
@@ -357,13 +384,17 @@ mod tests {
             let frame = RequestFrame::decode(frame).expect("good header");
             prop_assert_eq!(&frame.header, &rpc);
             let call = frame.call().expect("good call");
+            prop_assert_eq!(frame.message_for(frame.target()), Some(call.message.clone()));
             prop_assert_eq!((call.header, call.message.to_vec()), (request, message));
         }
 
         #[test]
         fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             if let Ok(frame) = RequestFrame::decode(Bytes::from(bytes)) {
-                let _ = (frame.call(), frame.context(), frame.sasl());
+                if let Ok(call) = frame.call() {
+                    prop_assert_eq!(frame.message_for(frame.target()), Some(call.message));
+                }
+                let _ = (frame.context(), frame.sasl());
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! What it does not do: compare or judge; `cargo xtask bench` does, by running this against both.
 
+mod callers;
 pub(crate) mod drive;
 mod figures;
 pub(crate) mod floor;

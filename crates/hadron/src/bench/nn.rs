@@ -3,20 +3,16 @@
 //! Each of N connections has one call in flight. Preparation and removal are outside the measured time. An `create` is
 //! two calls, create and complete of an empty file, as a client makes them.
 
-use std::net::ToSocketAddrs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use hadron_net::{RpcClient, RpcClientOptions, RpcError};
 use hadron_proto::hdfs;
-use hadron_proto::protocol::CLIENT_PROTOCOL;
+use prost::Message;
 use serde_json::{Map, Value, json};
-use tokio::sync::Barrier;
-use tokio::task::JoinSet;
 
+use super::callers::{Callers, Request};
 use super::figures::Figures;
 use super::server_cpu::ServerPids;
 use crate::cli::ConfArgs;
@@ -101,11 +97,6 @@ pub(crate) fn run(args: &NnArgs) -> Result<()> {
     } else {
         args.op.clone()
     };
-    // One thread: the client is to take as little of a shared machine as it can.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
     for threads in &args.threads {
         for operation in &operations {
             let bench = Bench {
@@ -113,9 +104,8 @@ pub(crate) fn run(args: &NnArgs) -> Result<()> {
                 count: args.count,
                 dir: args.dir.clone(),
                 client: format!("hadron-bench-{}", std::process::id()),
-                server: args.server.clone(),
             };
-            let line = runtime.block_on(measure(Arc::new(bench), addr, *threads, conf.user_name()))?;
+            let line = bench.measure(addr, *threads, conf.user_name(), &args.server)?;
             super::print(
                 &[
                     ("bench", json!("nn")),
@@ -135,171 +125,129 @@ struct Bench {
     count: u64,
     dir: String,
     client: String,
-    server: ServerPids,
-}
-
-async fn measure(
-    bench: Arc<Bench>,
-    addr: std::net::SocketAddr,
-    threads: u32,
-    user: &str,
-) -> Result<Map<String, Value>> {
-    let connect = || RpcClient::connect(addr, RpcClientOptions::new(user, CLIENT_PROTOCOL));
-    let mut connections = Vec::new();
-    for _ in 0..threads {
-        connections.push(connect().await.with_context(|| format!("connect to {addr}"))?);
-    }
-    bench.delete(&connections[0], &bench.dir).await?;
-    bench.prepare(&connections).await?;
-
-    let next = Arc::new(AtomicU64::new(0));
-    let barrier = Arc::new(Barrier::new(connections.len() + 1));
-    let mut workers = JoinSet::new();
-    for connection in &connections {
-        let connection = connection.clone();
-        let (bench, next, barrier) = (Arc::clone(&bench), Arc::clone(&next), Arc::clone(&barrier));
-        workers.spawn(async move {
-            barrier.wait().await;
-            let mut figures = Figures::default();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= bench.count {
-                    return figures;
-                }
-                let started = Instant::now();
-                match bench.operate(&connection, number).await {
-                    Ok(()) => figures.add(started.elapsed()),
-                    Err(error) => figures.fail(error),
-                }
-            }
-        });
-    }
-    let used = bench.server.used();
-    barrier.wait().await;
-    let started = Instant::now();
-    let mut figures = Figures::default();
-    while let Some(done) = workers.join_next().await {
-        figures.merge(done?);
-    }
-    let wall = started.elapsed();
-    let mut line = figures.json(wall.max(Duration::from_micros(1)), 0);
-    bench.server.report(&mut line, used, figures.count());
-    bench.delete(&connections[0], &bench.dir).await?;
-    Ok(line)
 }
 
 impl Bench {
+    fn measure(&self, addr: SocketAddr, threads: u32, user: &str, server: &ServerPids) -> Result<Map<String, Value>> {
+        let mut callers = Callers::connect(addr, threads, user)?;
+        self.once(&mut callers, |index| (index == 0).then(|| self.delete(&self.dir)))?;
+        self.prepare(&mut callers)?;
+
+        let used = server.used();
+        let started = Instant::now();
+        let mut figures = callers.run(self.count, |number, index| self.operate(number, index))?;
+        let wall = started.elapsed();
+        let mut line = figures.json(wall.max(Duration::from_micros(1)), 0);
+        server.report(&mut line, used, figures.count());
+        self.once(&mut callers, |index| (index == 0).then(|| self.delete(&self.dir)))?;
+        Ok(line)
+    }
+
+    /// Makes the calls of one operation, outside of what is measured.
+    ///
+    /// Errors: any of them is refused.
+    fn once(&self, callers: &mut Callers, mut call: impl FnMut(usize) -> Option<Request>) -> Result<()> {
+        all_held(&callers.run(1, |_, index| call(index))?)
+    }
+
     fn path(&self, number: u64) -> String {
         format!("{}/d{}/f{number}", self.dir, number / FILES_PER_DIRECTORY)
     }
 
     /// Makes what the operation needs: directories always, files where it works on existing ones.
-    async fn prepare(&self, connections: &[RpcClient]) -> Result<(), RpcError> {
-        for folder in 0..=self.count / FILES_PER_DIRECTORY {
-            self.mkdirs(&connections[0], &format!("{}/d{folder}", self.dir)).await?;
-        }
+    fn prepare(&self, callers: &mut Callers) -> Result<()> {
+        let folders = self.count / FILES_PER_DIRECTORY + 1;
+        let folder = |number, index| (index == 0).then(|| self.mkdirs(&format!("{}/d{number}", self.dir)));
+        all_held(&callers.run(folders, folder)?)?;
         let files = match self.operation {
             Operation::Create | Operation::Mkdirs => 0,
             Operation::List => LISTED_FILES.min(self.count),
             Operation::Stat => STATTED_FILES.min(self.count),
             Operation::Rename | Operation::Delete => self.count,
         };
-        let next = AtomicU64::new(0);
-        let makers = connections.iter().map(|connection| async {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= files {
-                    return Ok(());
-                }
-                self.create(connection, &self.path(number)).await?;
-            }
-        });
-        futures::future::try_join_all(makers).await.map(|_| ())
+        all_held(&callers.run(files, |number, index| self.create(&self.path(number), index))?)
     }
 
-    async fn operate(&self, connection: &RpcClient, number: u64) -> Result<(), RpcError> {
-        match self.operation {
+    /// Call `index` of operation `number`.
+    fn operate(&self, number: u64, index: usize) -> Option<Request> {
+        if self.operation == Operation::Create {
+            return self.create(&self.path(number), index);
+        }
+        (index == 0).then(|| match self.operation {
+            Operation::Create | Operation::Mkdirs => self.mkdirs(&self.path(number)),
             Operation::Stat => {
                 let src = self.path(number % STATTED_FILES);
-                let request = hdfs::GetFileInfoRequestProto { src };
-                connection
-                    .call::<_, hdfs::GetFileInfoResponseProto>("getFileInfo", &request)
-                    .await
-                    .map(|_| ())
+                ("getFileInfo", hdfs::GetFileInfoRequestProto { src }.encode_to_vec())
             }
-            Operation::Create => self.create(connection, &self.path(number)).await,
             Operation::List => {
                 let request = hdfs::GetListingRequestProto {
                     src: format!("{}/d0", self.dir),
                     start_after: bytes::Bytes::new(),
                     need_location: false,
                 };
-                connection
-                    .call::<_, hdfs::GetListingResponseProto>("getListing", &request)
-                    .await
-                    .map(|_| ())
+                ("getListing", request.encode_to_vec())
             }
-            Operation::Mkdirs => self.mkdirs(connection, &self.path(number)).await,
             Operation::Rename => {
                 let request = hdfs::RenameRequestProto {
                     src: self.path(number),
                     dst: format!("{}-renamed", self.path(number)),
                 };
-                connection
-                    .call::<_, hdfs::RenameResponseProto>("rename", &request)
-                    .await
-                    .map(|_| ())
+                ("rename", request.encode_to_vec())
             }
-            Operation::Delete => self.delete(connection, &self.path(number)).await,
-        }
+            Operation::Delete => self.delete(&self.path(number)),
+        })
     }
 
-    async fn mkdirs(&self, connection: &RpcClient, path: &str) -> Result<(), RpcError> {
+    fn mkdirs(&self, path: &str) -> Request {
         let request = hdfs::MkdirsRequestProto {
             src: path.to_owned(),
             masked: hdfs::FsPermissionProto { perm: 0o755 },
             create_parent: true,
             ..hdfs::MkdirsRequestProto::default()
         };
-        connection
-            .call::<_, hdfs::MkdirsResponseProto>("mkdirs", &request)
-            .await
-            .map(|_| ())
+        ("mkdirs", request.encode_to_vec())
     }
 
-    async fn create(&self, connection: &RpcClient, path: &str) -> Result<(), RpcError> {
-        let request = hdfs::CreateRequestProto {
-            src: path.to_owned(),
-            masked: hdfs::FsPermissionProto { perm: 0o644 },
-            client_name: self.client.clone(),
-            create_flag: CREATE_FLAG,
-            create_parent: false,
-            replication: 3,
-            block_size: BLOCK_SIZE,
-            ..hdfs::CreateRequestProto::default()
-        };
-        connection
-            .call::<_, hdfs::CreateResponseProto>("create", &request)
-            .await?;
-        let request = hdfs::CompleteRequestProto {
-            src: path.to_owned(),
-            client_name: self.client.clone(),
-            ..hdfs::CompleteRequestProto::default()
-        };
-        connection
-            .call::<_, hdfs::CompleteResponseProto>("complete", &request)
-            .await
-            .map(|_| ())
+    /// create, then complete.
+    fn create(&self, path: &str, index: usize) -> Option<Request> {
+        match index {
+            0 => {
+                let request = hdfs::CreateRequestProto {
+                    src: path.to_owned(),
+                    masked: hdfs::FsPermissionProto { perm: 0o644 },
+                    client_name: self.client.clone(),
+                    create_flag: CREATE_FLAG,
+                    create_parent: false,
+                    replication: 3,
+                    block_size: BLOCK_SIZE,
+                    ..hdfs::CreateRequestProto::default()
+                };
+                Some(("create", request.encode_to_vec()))
+            }
+            1 => {
+                let request = hdfs::CompleteRequestProto {
+                    src: path.to_owned(),
+                    client_name: self.client.clone(),
+                    ..hdfs::CompleteRequestProto::default()
+                };
+                Some(("complete", request.encode_to_vec()))
+            }
+            _ => None,
+        }
     }
 
-    async fn delete(&self, connection: &RpcClient, path: &str) -> Result<(), RpcError> {
+    fn delete(&self, path: &str) -> Request {
         let request = hdfs::DeleteRequestProto {
             src: path.to_owned(),
             recursive: true,
         };
-        connection
-            .call::<_, hdfs::DeleteResponseProto>("delete", &request)
-            .await
-            .map(|_| ())
+        ("delete", request.encode_to_vec())
+    }
+}
+
+fn all_held(figures: &Figures) -> Result<()> {
+    match &figures.first_error {
+        Some(error) => bail!("{error}"),
+        None => Ok(()),
     }
 }
