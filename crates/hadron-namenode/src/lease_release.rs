@@ -5,9 +5,14 @@
 
 use crate::Shared;
 use crate::client_protocol::unexpected;
-use hadron_namespace::command::{ReassignLease, ReleaseLease};
+use crate::state_change::{self, Ending};
+use hadron_blockmap::BlockMap;
+use hadron_namespace::command::{Op, ReassignLease, ReleaseLease};
 use hadron_namespace::{BlockState, LeaseProgress, Namespace, OutcomeValue};
 use hadron_types::{BlockId, HadoopResult, InodeId, TimeMs};
+
+/// Releases proposed together at most.
+const RELEASES_PER_PROPOSAL: usize = 256;
 
 /// Where ending a lease got to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,67 +23,124 @@ pub(crate) enum Released {
     Recovering,
 }
 
+/// What ending one lease takes.
+enum Step {
+    /// Nothing: a recovery runs under the right holder.
+    Wait,
+    Reassign(ReassignLease),
+    Release {
+        op: ReleaseLease,
+        path: String,
+        ending: Ending,
+    },
+}
+
 impl Shared {
-    /// Ends the lease on `file` with what is known of its replicas now. `new_holder` owns it while recovery runs.
+    /// Ends the lease on `file` with what is known of its replicas now. `new_holder` owns it while recovery runs; `None`:
+    /// the present one goes on owning it.
     ///
     /// No second recovery begins while one runs that is not overdue.
-    pub(crate) async fn release_lease(&self, file: InodeId, new_holder: Option<String>) -> HadoopResult<Released> {
-        if self.has_running_recovery(file) {
-            self.take_lease(file, new_holder).await?;
-            return Ok(Released::Recovering);
+    pub(crate) async fn release_lease(&self, file: InodeId, new_holder: Option<&str>) -> HadoopResult<Released> {
+        let step = self.release_steps(&[file], new_holder).pop();
+        self.take_step(file, step).await
+    }
+
+    /// As [`Shared::release_lease`] for many files; the results stand in their order. Locks are held for
+    /// `dfs.namenode.max-lock-hold-to-release-lease-ms` at most, one file's look beyond.
+    pub(crate) async fn release_leases(&self, files: &[InodeId], new_holder: &str) -> Vec<HadoopResult<Released>> {
+        let mut results = Vec::with_capacity(files.len());
+        while results.len() < files.len() {
+            let rest = &files[results.len()..];
+            let steps = self.release_steps(&rest[..rest.len().min(RELEASES_PER_PROPOSAL)], Some(new_holder));
+            let taken = steps.into_iter().zip(rest);
+            let taken = taken.map(|(step, &file)| self.take_step(file, Some(step)));
+            results.extend(futures::future::join_all(taken).await);
         }
-        let op = self.release_with_facts(file, new_holder);
-        match self.propose(self.command(self.own_caller(), op)).await? {
-            OutcomeValue::Lease(LeaseProgress::Closed) => Ok(Released::Closed),
-            OutcomeValue::Lease(LeaseProgress::RecoveryStarted { block, recovery_id }) => {
-                tracing::info!(inode = file.0, %block, %recovery_id, "lease recovery of the last block started");
-                Ok(Released::Recovering)
+        results
+    }
+
+    /// What is to be done about `files`, as many of them as the time under the locks allows, one at least.
+    fn release_steps(&self, files: &[InodeId], new_holder: Option<&str>) -> Vec<Step> {
+        let (state, clock) = (&self.state, &self.state.clock);
+        let began = clock.monotonic();
+        let ns = state.ns.read();
+        let blocks = state.blocks.lock();
+        let now = state.now();
+        let mut steps = Vec::with_capacity(files.len());
+        for &file in files {
+            steps.push(self.release_step(&ns, &blocks, file, new_holder, now));
+            if clock.monotonic().saturating_sub(began) >= self.settings.lease_release_time {
+                break;
             }
-            other => Err(unexpected("release lease", &other)),
         }
+        steps
     }
 
-    fn release_with_facts(&self, file: InodeId, new_holder: Option<String>) -> ReleaseLease {
-        let ns = self.state.ns.read();
-        let blocks = self.state.blocks.lock();
-        let last_blocks = ns.last_blocks(file);
-        let now = self.state.now();
-        let is_held = |id: BlockId| !blocks.expected(id, now).is_empty();
-        ReleaseLease {
-            file_id: file.0,
-            new_holder,
-            replicated: last_blocks
-                .iter()
-                .map(|last| last.block.id)
-                .filter(|id| blocks.is_min_replicated(*id))
-                .map(|id| id.0)
-                .collect(),
-            last_block_has_replicas: last_blocks.last().is_some_and(|last| is_held(last.block.id)),
-        }
-    }
-
-    fn has_running_recovery(&self, file: InodeId) -> bool {
-        let ns = self.state.ns.read();
-        let now = self.state.now();
-        recovering_block(&ns, file).is_some_and(|block| self.state.recoveries.lock().is_running(block, now))
-    }
-
-    /// Gives a file under recovery to another holder, or renews the present one's lease.
-    async fn take_lease(&self, file: InodeId, new_holder: Option<String>) -> HadoopResult<()> {
-        let Some(open) = self.state.ns.read().open_file(file) else {
-            return Ok(());
-        };
-        match new_holder.filter(|holder| **holder != *open.holder) {
-            Some(new_holder) => {
-                let op = ReassignLease {
+    fn release_step(
+        &self,
+        ns: &Namespace,
+        blocks: &BlockMap,
+        file: InodeId,
+        new_holder: Option<&str>,
+        now: TimeMs,
+    ) -> Step {
+        let runs = |block: BlockId| self.state.recoveries.lock().is_running(block, now);
+        if recovering_block(ns, file).is_some_and(runs)
+            && let Some(open) = ns.open_file(file)
+        {
+            return match new_holder {
+                Some(new_holder) if *new_holder != *open.holder => Step::Reassign(ReassignLease {
                     file_id: file.0,
-                    new_holder,
-                };
-                self.propose(self.command(self.own_caller(), op)).await.map(drop)
-            }
-            None => {
-                self.state.leases.lock().renew(&open.holder, self.state.now());
-                Ok(())
+                    new_holder: new_holder.to_owned(),
+                }),
+                Some(new_holder) => {
+                    self.state.leases.lock().renew(new_holder, now);
+                    Step::Wait
+                }
+                None => Step::Wait,
+            };
+        }
+        let path = ns.path_of(file).unwrap_or_default();
+        if let Some(open) = ns.open_file(file) {
+            tracing::info!("Recovering [Lease.  Holder: {}], src={path}", open.holder);
+        }
+        let ending = match ns.last_blocks(file).last().map(|last| last.state) {
+            None | Some(BlockState::Complete) => Ending::Complete,
+            Some(BlockState::Committed) => Ending::Committed,
+            Some(BlockState::UnderConstruction | BlockState::UnderRecovery) => Ending::Empty,
+        };
+        let op = release_with_facts(ns, blocks, file, new_holder, now);
+        Step::Release { op, path, ending }
+    }
+
+    /// Proposes a step at once and gives its result; a step is `None` only for no file.
+    fn take_step(
+        &self,
+        file: InodeId,
+        step: Option<Step>,
+    ) -> impl Future<Output = HadoopResult<Released>> + Send + use<> {
+        let (op, told): (Option<Op>, _) = match step {
+            None | Some(Step::Wait) => (None, None),
+            Some(Step::Reassign(op)) => (Some(op.into()), None),
+            Some(Step::Release { op, path, ending }) => (Some(op.into()), Some((path, ending))),
+        };
+        let proposed = op.map(|op| self.propose(self.command(self.own_caller(), op)));
+        async move {
+            let Some(proposed) = proposed else {
+                return Ok(Released::Recovering);
+            };
+            let outcome = proposed.await.inspect_err(state_change::not_released)?;
+            match (outcome, told) {
+                (OutcomeValue::Done, None) => Ok(Released::Recovering),
+                (OutcomeValue::Lease(progress), Some((path, ending))) => {
+                    tracing::debug!(inode = file.0, ?progress, "lease released");
+                    state_change::released(&path, ending, &progress);
+                    Ok(match progress {
+                        LeaseProgress::Closed => Released::Closed,
+                        LeaseProgress::RecoveryStarted { .. } => Released::Recovering,
+                    })
+                }
+                (other, _) => Err(unexpected("release lease", &other)),
             }
         }
     }
@@ -87,16 +149,46 @@ impl Shared {
     pub(crate) async fn retry_recoveries(&self, now: TimeMs, limit: usize) {
         let overdue = self.state.recoveries.lock().take_overdue(now, limit);
         for (block, file) in overdue {
-            if recovering_block(&self.state.ns.read(), file) != Some(block) {
+            let op = {
+                let ns = self.state.ns.read();
+                if recovering_block(&ns, file) == Some(block) {
+                    Some(release_with_facts(&ns, &self.state.blocks.lock(), file, None, now))
+                } else {
+                    None
+                }
+            };
+            let Some(op) = op else {
                 self.state.recoveries.lock().end(block);
                 continue;
-            }
+            };
             tracing::warn!(inode = file.0, %block, "block recovery is overdue: trying again");
-            let op = self.release_with_facts(file, None);
             if let Err(error) = self.propose(self.command(self.own_caller(), op)).await {
                 tracing::warn!(inode = file.0, %block, %error, "start block recovery again");
             }
         }
+    }
+}
+
+fn release_with_facts(
+    ns: &Namespace,
+    blocks: &BlockMap,
+    file: InodeId,
+    new_holder: Option<&str>,
+    now: TimeMs,
+) -> ReleaseLease {
+    let last_blocks = ns.last_blocks(file);
+    let is_held = |id: BlockId| !blocks.expected(id, now).is_empty();
+    ReleaseLease {
+        file_id: file.0,
+        new_holder: new_holder.map(str::to_owned),
+        replicated: last_blocks
+            .iter()
+            .map(|last| last.block.id)
+            .filter(|id| blocks.is_min_replicated(*id))
+            .map(|id| id.0)
+            .collect(),
+        last_block_has_replicas: last_blocks.last().is_some_and(|last| is_held(last.block.id)),
+        recover_committed: true,
     }
 }
 

@@ -1,10 +1,10 @@
-//! What the namespace needs done in the background: freeing deleted trees, ending expired leases, watching the journal.
+//! What the namespace needs done in the background: freeing deleted trees, watching the journal.
 
 use crate::Shared;
 use hadron_blockmap::SafeModeReason;
 use hadron_env::clock;
-use hadron_namespace::command::{ReassignLease, Reclaim};
-use hadron_namespace::{EXPIRED_LEASES_PER_SLICE, NAMENODE_LEASE_HOLDER, OutcomeValue};
+use hadron_namespace::OutcomeValue;
+use hadron_namespace::command::Reclaim;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,38 +26,6 @@ pub(crate) async fn reclaim(shared: Arc<Shared>) {
             }
         }
         shared.state.reclaim_needed.notified().await;
-    }
-}
-
-/// Ends leases past the hard limit, until dropped. Not in safe mode.
-pub(crate) async fn leases(shared: Arc<Shared>) {
-    loop {
-        clock::sleep(&*shared.state.clock, shared.settings.lease_recheck).await;
-        if shared.state.blocks.lock().safe_mode().is_on() {
-            continue;
-        }
-        let hard_limit_ms = shared.settings.lease_hard_limit.as_millis() as u64;
-        let expired = {
-            let leases = shared.state.leases.lock();
-            leases.expired(shared.state.now(), hard_limit_ms, EXPIRED_LEASES_PER_SLICE)
-        };
-        for (file, holder) in expired {
-            tracing::info!(inode = file.0, %holder, "hard limit of lease expired");
-            let released = shared.release_lease(file, Some(NAMENODE_LEASE_HOLDER.to_owned())).await;
-            let Err(error) = released else { continue };
-            tracing::warn!(inode = file.0, %holder, %error, "release expired lease");
-            let op = ReassignLease {
-                file_id: file.0,
-                new_holder: NAMENODE_LEASE_HOLDER.to_owned(),
-            };
-            let command = shared.command(shared.own_caller(), op);
-            if let Err(error) = shared.propose(command).await {
-                tracing::warn!(inode = file.0, %error, "take over expired lease");
-            }
-        }
-        shared
-            .retry_recoveries(shared.state.now(), EXPIRED_LEASES_PER_SLICE)
-            .await;
     }
 }
 

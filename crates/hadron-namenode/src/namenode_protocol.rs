@@ -4,7 +4,7 @@
 //! Source of rules: Hadoop `NameNodeRpcServer`, `BlockManager.getBlocksWithLocations`.
 
 use crate::Shared;
-use crate::client_protocol::{Call, run_with_caller};
+use crate::client_protocol::{Audit, Call, run_with_caller};
 use crate::datanode_protocol::namespace_info;
 use bytes::Bytes;
 use hadron_net::{CallContext, Reply, RpcProtocol};
@@ -203,9 +203,12 @@ fn get_most_recent_file(call: &Call, body: Bytes) -> Reply {
 
 fn roll_edit_log(call: &Call, body: Bytes) -> Reply {
     call.wait(body, |call, _: RollEditLogRequestProto| async move {
-        call.audited("rollEditLog")?;
+        let audit = Audit::command("rollEditLog");
+        call.require_superuser_for(&audit)?;
         call.shared.require_no_safe_mode(|| "Log not rolled".to_owned())?;
-        let segment = call.shared.roll_log().await?;
+        let segment = call.shared.roll_log().await;
+        call.audit_outcome(&audit, &segment);
+        let segment = segment?;
         let info = namespace_info(&call.shared);
         Ok(RollEditLogResponseProto {
             signature: CheckpointSignatureProto {

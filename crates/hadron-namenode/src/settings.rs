@@ -36,12 +36,18 @@ pub struct Settings {
     pub lease_hard_limit: Duration,
     /// `dfs.namenode.lease-recheck-interval-ms`.
     pub lease_recheck: Duration,
+    /// `dfs.namenode.max-lock-hold-to-release-lease-ms`: how long one look at leases goes on before it gives way.
+    pub lease_release_time: Duration,
+    /// `dfs.namenode.list.openfiles.num.responses`.
+    pub open_files_page: usize,
     /// `dfs.namenode.enable.retrycache`.
     pub retry_cache: bool,
     /// `dfs.support.append`.
     pub appends_enabled: bool,
     /// `hadoop.caller.context.enabled`.
     pub caller_context: bool,
+    /// Where audit lines go, and what they show.
+    pub audit: AuditSettings,
     /// `dfs.namenode.acls.enabled`.
     pub acls_enabled: bool,
     /// `dfs.namenode.xattrs.enabled`.
@@ -72,6 +78,45 @@ pub struct Settings {
     pub datanodes: DatanodeSettings,
     /// Tunables of the block map.
     pub blocks: hadron_blockmap::Settings,
+}
+
+/// Where audit lines go, and what they show.
+#[derive(Clone, Debug, Default)]
+pub struct AuditSettings {
+    /// `hadron.audit.log.file`, made absolute; `None`: no file.
+    pub file: Option<PathBuf>,
+    /// `hadron.audit.log.max-file-size`.
+    pub max_file_len: u64,
+    /// `hadron.audit.log.max-backup-index`.
+    pub backups: usize,
+    /// `dfs.namenode.audit.log.debug.cmdlist`.
+    pub debug_commands: Vec<String>,
+    /// `dfs.namenode.audit.log.token.tracking.id`.
+    pub tracking_id: bool,
+    /// `dfs.namenode.audit.log.with.remote.port`.
+    pub with_port: bool,
+    /// `hadoop.caller.context.max.size`.
+    pub max_context: usize,
+    /// `hadoop.caller.context.signature.max.size`.
+    pub max_signature: usize,
+}
+
+impl AuditSettings {
+    fn from_configuration(conf: &Configuration) -> Self {
+        let file = conf
+            .get(keys::HADRON_AUDIT_LOG_FILE)
+            .filter(|file| !file.trim().is_empty());
+        Self {
+            file: file.map(|file| PathBuf::from(conf.get(keys::HADOOP_LOG_DIR)).join(file.trim())),
+            max_file_len: conf.get(keys::HADRON_AUDIT_LOG_MAX_FILE_SIZE),
+            backups: conf.get(keys::HADRON_AUDIT_LOG_MAX_BACKUPS),
+            debug_commands: conf.get(keys::DFS_NAMENODE_AUDIT_LOG_DEBUG_CMDLIST),
+            tracking_id: conf.get(keys::DFS_NAMENODE_AUDIT_LOG_TOKEN_TRACKING_ID),
+            with_port: conf.get(keys::DFS_NAMENODE_AUDIT_LOG_WITH_REMOTE_PORT),
+            max_context: conf.get(keys::HADOOP_CALLER_CONTEXT_MAX_SIZE),
+            max_signature: conf.get(keys::HADOOP_CALLER_CONTEXT_SIGNATURE_MAX_SIZE),
+        }
+    }
 }
 
 /// Values for clients that do not configure their own.
@@ -109,9 +154,12 @@ impl Settings {
             content_summary_limit: conf.get(keys::DFS_CONTENT_SUMMARY_LIMIT).max(1),
             lease_hard_limit: conf.get(keys::DFS_NAMENODE_LEASE_HARD_LIMIT),
             lease_recheck: conf.get(keys::DFS_NAMENODE_LEASE_RECHECK_INTERVAL),
+            lease_release_time: conf.get(keys::DFS_NAMENODE_MAX_LOCK_HOLD_TO_RELEASE_LEASE),
+            open_files_page: conf.get(keys::DFS_NAMENODE_LIST_OPENFILES_NUM_RESPONSES).max(1),
             retry_cache: conf.get(keys::DFS_NAMENODE_ENABLE_RETRYCACHE),
             appends_enabled: conf.get(keys::DFS_SUPPORT_APPEND),
             caller_context: conf.get(keys::HADOOP_CALLER_CONTEXT_ENABLED),
+            audit: AuditSettings::from_configuration(conf),
             acls_enabled: conf.get(keys::DFS_NAMENODE_ACLS_ENABLED),
             xattrs_enabled: conf.get(keys::DFS_NAMENODE_XATTRS_ENABLED),
             batched_listing_limit: conf.get(keys::DFS_BATCHED_LS_LIMIT).max(1),

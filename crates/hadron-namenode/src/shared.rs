@@ -1,11 +1,12 @@
 //! What every handler and monitor of a running NameNode holds.
 
 use crate::access_times::AccessTimes;
+use crate::audit_log::AuditLog;
 use crate::bandwidth::BandwidthOrders;
 use crate::callers::Callers;
 use crate::fsck::MAX_CHECKS;
 use crate::members::Members;
-use crate::{BlockTokens, RunTime, Settings, State};
+use crate::{BlockTokens, RecoveryHolder, RunTime, Settings, State};
 use hadron_blockmap::BlockMap;
 use hadron_env::Configuration;
 use hadron_journal::{CommandLog, LogError};
@@ -38,6 +39,10 @@ pub struct Shared {
     pub bandwidth: BandwidthOrders,
     /// What may change while the NameNode runs.
     pub run_time: RunTime,
+    /// Who did what.
+    pub audit: AuditLog,
+    /// Who owns the files that the NameNode recovers.
+    pub recovery_holder: RecoveryHolder,
     /// Places for checks of the file system (`/fsck`).
     pub(crate) checks: Semaphore,
     /// Name of this host in texts.
@@ -45,7 +50,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Puts the parts together.
+    /// Puts the parts together, without audit log.
     pub fn new(state: Arc<State>, settings: Settings, callers: Callers, log: Arc<dyn CommandLog<State>>) -> Self {
         Self {
             members: Arc::new(Members::new(settings.datanodes.clone())),
@@ -59,6 +64,8 @@ impl Shared {
             checks: Semaphore::new(MAX_CHECKS),
             run_time: RunTime::new(Configuration::new(), ProxyUsers::default()),
             host_name: host_name(),
+            audit: AuditLog::off(),
+            recovery_holder: RecoveryHolder::default(),
         }
     }
 
@@ -73,6 +80,12 @@ impl Shared {
     #[must_use]
     pub fn with_run_time(self, run_time: RunTime) -> Self {
         Self { run_time, ..self }
+    }
+
+    /// As it is, with an audit log.
+    #[must_use]
+    pub fn with_audit(self, audit: AuditLog) -> Self {
+        Self { audit, ..self }
     }
 
     /// A command of `caller` with the time and limits of now.

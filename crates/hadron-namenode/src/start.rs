@@ -3,6 +3,7 @@
 //! Order of a start: recover the journal, count blocks into safe mode, open the ports, start the monitors. Order of a
 //! stop: close the ports, end the monitors, close the journal.
 
+use crate::audit_log::AuditLog;
 use crate::callers::Callers;
 use crate::client_protocol::ClientProtocol;
 use crate::groups::Groups;
@@ -13,7 +14,7 @@ use crate::trash::{self, TrashPolicy};
 use crate::user_mappings::UserMappings;
 use crate::{
     DatanodeMonitors, DatanodeProtocol, HaService, LifelineProtocol, NameNodePages, RunTime, Settings, Shared, State,
-    access_times, block_tokens, monitors,
+    access_times, block_tokens, lease_monitor, monitors,
 };
 use hadron_blockmap::BlockMap;
 use hadron_env::Configuration;
@@ -55,6 +56,9 @@ pub enum StartError {
     /// A file that says which DataNodes may join cannot be read.
     #[error("read the files of dfs.hosts and dfs.hosts.exclude: {0}")]
     Hosts(#[source] io::Error),
+    /// The audit log's thread cannot be started.
+    #[error("start the audit log: {0}")]
+    Audit(#[source] io::Error),
     /// An address cannot be resolved or bound.
     #[error("listen on {address}: {error}")]
     Listen {
@@ -117,6 +121,8 @@ impl NameNode {
     pub async fn start_with(conf: Configuration, env: Env) -> Result<Self, StartError> {
         conf.validate()?;
         let settings = Settings::from_configuration(&conf);
+        let audit = AuditLog::start(settings.audit.clone(), Arc::clone(&env.disk), Arc::clone(&env.clock));
+        let audit = audit.map_err(StartError::Audit)?;
         let (state, log) = recover(&conf, &settings, env).await?;
         state.go_live();
         state.edits.lock().begin_after(log.last_applied());
@@ -137,7 +143,9 @@ impl NameNode {
             });
             let proxy_users = ProxyUsers::new(HashMap::new(), Some(lookup));
             let run_time = RunTime::new(conf.clone(), proxy_users);
-            Shared::new(state, settings, callers, log).with_run_time(run_time)
+            Shared::new(state, settings, callers, log)
+                .with_run_time(run_time)
+                .with_audit(audit)
         });
         read_members(&shared).await?;
         let rpc = listen_rpc(&conf, &shared, conf.namenode_rpc_bind_address()?).await?;
@@ -222,6 +230,10 @@ impl NameNode {
         while self.monitors.join_next().await.is_some() {}
         if let Err(error) = self.shared.log.shutdown().await {
             tracing::warn!(%error, "close journal");
+        }
+        let shared = Arc::clone(&self.shared);
+        if let Err(error) = tokio::task::spawn_blocking(move || shared.audit.flush()).await {
+            tracing::warn!(%error, "write the rest of the audit log");
         }
     }
 }
@@ -355,7 +367,7 @@ fn start_monitors(
         });
     };
     spawn(Box::pin(monitors::reclaim(Arc::clone(shared))));
-    spawn(Box::pin(monitors::leases(Arc::clone(shared))));
+    spawn(Box::pin(lease_monitor::run(Arc::clone(shared))));
     spawn(Box::pin(access_times::run(Arc::clone(shared))));
     spawn(Box::pin(block_tokens::roll_keys(Arc::clone(shared))));
     let trash = TrashPolicy::from_configuration(&shared.run_time.configuration());

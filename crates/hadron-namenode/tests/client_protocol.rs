@@ -508,6 +508,7 @@ async fn pipelines_are_rebuilt() {
     assert!(state.blocks.lock().expected(id, state.now()).is_empty());
 }
 
+/// covers: LM-28, LM-29
 #[tokio::test]
 async fn safe_mode_refuses_mutations() {
     let cluster = Cluster::start().await;
@@ -530,6 +531,9 @@ async fn safe_mode_refuses_mutations() {
             superuser,
         )
         .await;
+    cluster.add_datanodes(3);
+    owner.create("/open", 1).await.expect("create");
+    let block = allocate(&owner, "/open", None).await;
     let entered: SetSafeModeResponseProto = owner
         .call("setSafeMode", action(SafeModeActionProto::SafemodeEnter))
         .await
@@ -552,6 +556,24 @@ async fn safe_mode_refuses_mutations() {
             "Cannot delete /f. Name node is in safe mode.",
         )
         .await;
+    let shown = format!(
+        "{}:blk_{}_{}",
+        block.b.pool_id, block.b.block_id, block.b.generation_stamp
+    );
+    let abandon = AbandonBlockRequestProto {
+        b: block.b.clone(),
+        src: "/open".to_owned(),
+        holder: "DFSClient_test".to_owned(),
+        file_id: None,
+    };
+    let line = format!("Cannot abandon block {shown} for file/open. Name node is in safe mode.");
+    owner.refused("abandonBlock", abandon.clone(), safe_mode, &line).await;
+    let renew = RenewLeaseRequestProto {
+        client_name: "DFSClient_test".to_owned(),
+        namespaces: Vec::new(),
+    };
+    let line = "Cannot renew lease for DFSClient_test. Name node is in safe mode.";
+    owner.refused("renewLease", renew, safe_mode, line).await;
     assert!(status(&owner, "/").await.is_some());
     let saved: SaveNamespaceResponseProto = owner
         .call("saveNamespace", SaveNamespaceRequestProto::default())
@@ -564,6 +586,22 @@ async fn safe_mode_refuses_mutations() {
         .expect("leave");
     assert!(!left.result);
     owner.touch("/f").await;
+    let stranger = AbandonBlockRequestProto {
+        holder: "stranger".to_owned(),
+        ..abandon.clone()
+    };
+    let refused = owner
+        .call::<_, ()>("abandonBlock", stranger)
+        .await
+        .expect_err("not its own");
+    assert_eq!(refused.kind, ErrorKind::LeaseExpired);
+    for _ in 0..2 {
+        owner
+            .call::<_, ()>("abandonBlock", abandon.clone())
+            .await
+            .expect("given up, and again without harm");
+    }
+    assert_eq!(located(&owner, "/open").await.blocks.len(), 0);
 }
 
 #[tokio::test]

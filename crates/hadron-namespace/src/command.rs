@@ -512,6 +512,10 @@ ops! {
         /// Fact: some DataNode is known or expected to hold the last block.
         #[prost(bool, tag = "4")]
         last_block_has_replicas: bool,
+        /// Whether a committed last block that is short of replicas is recovered too, so that a file does not stay open
+        /// for good whose DataNodes never finished it. Absent in old journals: it is waited for.
+        #[prost(bool, tag = "5")]
+        recover_committed: bool,
     }
     /// Gives an open file to another holder, leaving its blocks as they are; for files that cannot be recovered yet.
     "35" ReassignLease {

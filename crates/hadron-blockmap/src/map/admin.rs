@@ -14,7 +14,7 @@ use crate::replicas::Slot;
 use crate::source::{BlockSource, BlockState, StoredBlock};
 use hadron_types::{BlockId, DatanodeUuid, InodeId, TimeMs};
 use hashbrown::HashSet;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Most changes of state kept for a shell that does not fetch them; older ones are dropped.
@@ -97,6 +97,15 @@ struct Watch {
 }
 
 impl BlockMap {
+    /// Open files with blocks that nodes being decommissioned cannot go without, as the latest looks found them.
+    pub fn files_blocking_decommission(&self) -> BTreeSet<InodeId> {
+        let leaving = |index: NodeIndex| self.cluster.node(index).admin == AdminState::DecommissionInProgress;
+        let watched = self.leaving.watched.iter().filter(|(index, _)| leaving(**index));
+        watched
+            .flat_map(|(_, watch)| watch.open_files.iter().copied())
+            .collect()
+    }
+
     /// Takes over what the hosts files say of a node; call it after a registration and when the files were read anew.
     pub fn set_standing(&mut self, node: &DatanodeUuid, standing: &Standing, now: TimeMs) {
         let Some(index) = self.cluster.find(node) else {

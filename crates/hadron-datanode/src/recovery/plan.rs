@@ -39,6 +39,14 @@ pub(super) fn plan(
         .filter(|(_, info)| info.state <= ReplicaState::Rwr)
         .collect();
     let Some(best) = usable.iter().map(|(_, info)| info.state).min() else {
+        if candidates.is_empty() && failed > 0 {
+            // Hadoop removes the block here. The node that does not answer may have what was acked: the NameNode names
+            // it no longer once it counts as dead, and then an attempt comes to an end.
+            return Err(format!(
+                "No datanode that answers has data of block {block}, and {failed} of {} do not answer",
+                answers.len()
+            ));
+        }
         if candidates.is_empty() {
             return Ok(Plan::Delete);
         }
@@ -155,6 +163,7 @@ mod tests {
             Err("Found 1 replica(s) for block"),
         );
         assert!(plan(&block(10, 0), &[None, None], 2, None).is_err_and(|e| e.starts_with("All datanodes failed")));
-        assert_eq!(plan(&block(10, 0), &[None, None], 1, None), Ok(Plan::Delete));
+        assert!(plan(&block(10, 0), &[None, None], 1, None).is_err_and(|e| e.starts_with("No datanode that answers")));
+        assert_eq!(plan(&block(10, 0), &[None, None], 0, None), Ok(Plan::Delete));
     }
 }

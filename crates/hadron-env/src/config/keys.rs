@@ -298,6 +298,8 @@ keys! {
         "How often leases are looked at.";
     DFS_NAMENODE_MAX_LOCK_HOLD_TO_RELEASE_LEASE: Time "ms" "dfs.namenode.max-lock-hold-to-release-lease-ms" = Some("25"),
         "Longest lock hold of one look at leases.";
+    DFS_NAMENODE_LIST_OPENFILES_NUM_RESPONSES: Count "" "dfs.namenode.list.openfiles.num.responses" = Some("1000"),
+        "Page of listOpenFiles.";
     DFS_NAMENODE_LEASE_HARD_LIMIT: Time "s" "dfs.namenode.lease-hard-limit-sec" = Some("1200"),
         "When a lease is recovered without anybody asking.";
     DFS_CORRUPTFILESRETURNED_MAX: Count "" "dfs.corruptfilesreturned.max" = Some("500"),
@@ -614,6 +616,10 @@ keys! {
         "Java's bound of the cache; Hadron bounds by count.";
     HADOOP_CALLER_CONTEXT_ENABLED: Bool "" "hadoop.caller.context.enabled" = Some("false"),
         "Caller contexts in the audit log.";
+    HADOOP_CALLER_CONTEXT_MAX_SIZE: Count "" "hadoop.caller.context.max.size" = Some("128"),
+        "Characters of a caller's context in the audit log; the rest is cut off.";
+    HADOOP_CALLER_CONTEXT_SIGNATURE_MAX_SIZE: Count "bytes" "hadoop.caller.context.signature.max.size" = Some("40"),
+        "Longest signature of a caller's context in the audit log; longer ones are left out.";
     // Security and encryption.
     DFS_BLOCK_ACCESS_TOKEN_ENABLE: Bool "" "dfs.block.access.token.enable" = Some("false"),
         "DataNodes ask for block tokens.";
@@ -639,7 +645,17 @@ keys! {
     DFS_NAMENODE_AUDIT_LOG_ASYNC: Bool "" "dfs.namenode.audit.log.async" = Some("false"),
         "Write the audit log in the background.";
     DFS_NAMENODE_AUDIT_LOG_DEBUG_CMDLIST: List "" "dfs.namenode.audit.log.debug.cmdlist" = None,
-        "Commands audited at DEBUG only.";
+        "Commands audited at DEBUG only: they are left out.";
+    DFS_NAMENODE_AUDIT_LOG_TOKEN_TRACKING_ID: Bool "" "dfs.namenode.audit.log.token.tracking.id" = Some("false"),
+        "A field trackingId in the audit log.";
+    DFS_NAMENODE_AUDIT_LOG_WITH_REMOTE_PORT: Bool "" "dfs.namenode.audit.log.with.remote.port" = Some("false"),
+        "The caller's port in its context in the audit log.";
+    HADRON_AUDIT_LOG_FILE: OptText "" "hadron.audit.log.file" = None,
+        "File for the audit log, in the format of Hadoop's hdfs-audit.log; a relative one is below hadoop.log.dir. Unset: none.";
+    HADRON_AUDIT_LOG_MAX_FILE_SIZE: Size "bytes" "hadron.audit.log.max-file-size" = Some("268435456"),
+        "Length at which the audit log goes on in a new file (log4j's hdfs.audit.log.maxfilesize).";
+    HADRON_AUDIT_LOG_MAX_BACKUPS: Count "" "hadron.audit.log.max-backup-index" = Some("20"),
+        "Older files of the audit log that are kept (log4j's hdfs.audit.log.maxbackupindex).";
     DFS_NAMENODE_TOP_ENABLED: Bool "" "dfs.namenode.top.enabled" = Some("true"),
         "Count operations by user.";
 }

@@ -89,7 +89,7 @@ pub(super) fn get_acl_status(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &GetAclStatusRequestProto, ns| {
         call.require_acls()?;
         let status = ns.acl_status(&call.caller, &request.src);
-        if crate::audit::AuditEvent::enabled() {
+        if call.is_audited() {
             call.audit_outcome(&Audit::of("getAclStatus", &request.src), &status);
         }
         let status = status?;

@@ -99,7 +99,7 @@ pub(super) fn get_ec_block_group_stats(call: &Call, body: Bytes) -> Reply {
 /// getDatanodeReport.
 pub(super) fn get_datanode_report(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: GetDatanodeReportRequestProto| {
-        call.require_superuser()?;
+        call.audited("datanodeReport")?;
         let reports = call.datanodes(request.r#type());
         let di = reports
             .iter()
@@ -112,7 +112,7 @@ pub(super) fn get_datanode_report(call: &Call, body: Bytes) -> Reply {
 /// getDatanodeStorageReport.
 pub(super) fn get_datanode_storage_report(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: GetDatanodeStorageReportRequestProto| {
-        call.require_superuser()?;
+        call.audited("getDatanodeStorageReport")?;
         let reports = call.datanodes(request.r#type());
         let datanode_storage_reports = reports.iter().map(convert::datanode_storage_report).collect();
         Ok(GetDatanodeStorageReportResponseProto {
@@ -124,7 +124,7 @@ pub(super) fn get_datanode_storage_report(call: &Call, body: Bytes) -> Reply {
 /// getSlowDatanodeReport: DataNodes' latencies are not followed, so none is slow.
 pub(super) fn get_slow_datanode_report(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, _: GetSlowDatanodeReportRequestProto| {
-        call.require_superuser()
+        call.audited("slowDataNodesReport")
             .map(|()| GetSlowDatanodeReportResponseProto::default())
     })
 }
@@ -133,7 +133,7 @@ pub(super) fn get_slow_datanode_report(call: &Call, body: Bytes) -> Reply {
 /// missing blocks looked at so far; those found in the meantime may be met twice or not at all, as in Hadoop.
 pub(super) fn list_corrupt_file_blocks(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &ListCorruptFileBlocksRequestProto, ns| {
-        call.require_superuser()?;
+        call.require_superuser_for(&Audit::of("listCorruptFileBlocks", &request.path))?;
         let start: usize = request.cookie().parse().unwrap_or(0);
         let (missing, is_counted) = {
             let blocks = call.shared.state.blocks.lock();
@@ -170,16 +170,14 @@ pub(super) fn list_corrupt_file_blocks(call: &Call, body: Bytes) -> Reply {
 pub(super) fn set_safe_mode(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: SetSafeModeRequestProto| {
         let action = request.action();
+        let audit = Audit::command(match action {
+            SafeModeActionProto::SafemodeLeave => "safemode_leave",
+            SafeModeActionProto::SafemodeEnter => "safemode_enter",
+            SafeModeActionProto::SafemodeGet => "safemode_get",
+            SafeModeActionProto::SafemodeForceExit => "safemode_force_exit",
+        });
         if action != SafeModeActionProto::SafemodeGet {
-            let allowed = call.require_superuser();
-            call.audit_outcome(
-                &Audit {
-                    command: "safemode_set",
-                    ..Audit::default()
-                },
-                &allowed,
-            );
-            allowed?;
+            call.require_superuser_for(&audit)?;
         }
         let result = call.shared.state.with_blocks(|_, blocks, _| {
             match action {
@@ -189,6 +187,7 @@ pub(super) fn set_safe_mode(call: &Call, body: Bytes) -> Reply {
             }
             blocks.safe_mode().is_on()
         });
+        call.audit_outcome(&audit, &Ok(result));
         Ok(SetSafeModeResponseProto { result })
     })
 }
@@ -196,9 +195,12 @@ pub(super) fn set_safe_mode(call: &Call, body: Bytes) -> Reply {
 /// refreshNodes: hosts files and topology are read anew, and every DataNode is held against them.
 pub(super) fn refresh_nodes(call: &Call, body: Bytes) -> Reply {
     call.wait(body, |call, _: RefreshNodesRequestProto| async move {
-        call.require_superuser()?;
+        let audit = Audit::command("refreshNodes");
+        call.require_superuser_for(&audit)?;
         let refreshed = Members::refresh(&call.shared.members, &call.shared.state).await;
-        refreshed.map_err(|error| HadoopError::io(error.to_string()))?;
+        let refreshed = refreshed.map_err(|error| HadoopError::io(error.to_string()));
+        call.audit_outcome(&audit, &refreshed);
+        refreshed?;
         Ok(RefreshNodesResponseProto {})
     })
 }

@@ -134,7 +134,7 @@ impl<'a> Batch<'a> {
         };
         let start_after = String::from_utf8_lossy(start_after);
         let listing = ns.listing(&call.caller, path, &start_after, request.need_location, limits);
-        if crate::audit::AuditEvent::enabled() {
+        if call.is_audited() {
             call.audit_outcome(&Audit::of("listStatus", path), &listing);
         }
         let missing = || HadoopError::new(ErrorKind::FileNotFound, format!("Path {path} does not exist"));

@@ -4,6 +4,7 @@
 //! Hadoop's answer for one that does not exist. Source of classes and texts: Hadoop `CacheManager`.
 
 use super::Call;
+use super::call::Audit;
 use bytes::Bytes;
 use hadron_net::Reply;
 use hadron_proto::hdfs::{
@@ -48,13 +49,17 @@ pub(super) fn remove_cache_directive(call: &Call, body: Bytes) -> Reply {
 
 /// listCacheDirectives: none; a filter by id or replication is refused as Hadoop refuses it.
 pub(super) fn list_cache_directives(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |_, request: ListCacheDirectivesRequestProto| {
+    call.plain(body, |call, request: ListCacheDirectivesRequestProto| {
         if request.filter.replication.is_some() {
             return Err(invalid("Filtering by replication is unsupported."));
         }
         if let Some(id) = request.filter.id {
             return Err(invalid(format!("Did not find requested id {id}")));
         }
+        let filter = [("path", &request.filter.path), ("pool", &request.filter.pool)];
+        let set = filter.map(|(name, value)| value.as_ref().map(|value| format!("{name}: {value}")));
+        let shown = set.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        call.audit_outcome(&Audit::of("listCacheDirectives", &format!("{{{shown}}}")), &Ok(()));
         Ok(ListCacheDirectivesResponseProto::default())
     })
 }
@@ -62,8 +67,8 @@ pub(super) fn list_cache_directives(call: &Call, body: Bytes) -> Reply {
 /// addCachePool: not supported.
 pub(super) fn add_cache_pool(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: AddCachePoolRequestProto| {
-        call.require_superuser()?;
         let name = request.info.pool_name();
+        call.require_superuser_for(&Audit::of("addCachePool", name))?;
         call.shared
             .require_no_safe_mode(|| format!("Cannot add cache pool{name}"))?;
         Err::<AddCachePoolResponseProto, _>(HadoopError::new(
@@ -76,8 +81,8 @@ pub(super) fn add_cache_pool(call: &Call, body: Bytes) -> Reply {
 /// modifyCachePool: it does not exist.
 pub(super) fn modify_cache_pool(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: ModifyCachePoolRequestProto| {
-        call.require_superuser()?;
         let name = request.info.pool_name();
+        call.require_superuser_for(&Audit::of("modifyCachePool", &format!("{{poolName: {name}}}")))?;
         call.shared
             .require_no_safe_mode(|| format!("Cannot modify cache pool{name}"))?;
         Err::<ModifyCachePoolResponseProto, _>(invalid(format!("Cache pool {name} does not exist.")))
@@ -87,8 +92,8 @@ pub(super) fn modify_cache_pool(call: &Call, body: Bytes) -> Reply {
 /// removeCachePool: it does not exist.
 pub(super) fn remove_cache_pool(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: RemoveCachePoolRequestProto| {
-        call.require_superuser()?;
         let name = &request.pool_name;
+        call.require_superuser_for(&Audit::of("removeCachePool", &format!("{{poolName: {name}}}")))?;
         call.shared
             .require_no_safe_mode(|| format!("Cannot modify cache pool{name}"))?;
         Err::<RemoveCachePoolResponseProto, _>(invalid(format!("Cannot remove non-existent cache pool {name}")))
@@ -97,7 +102,8 @@ pub(super) fn remove_cache_pool(call: &Call, body: Bytes) -> Reply {
 
 /// listCachePools: none.
 pub(super) fn list_cache_pools(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |_, _: ListCachePoolsRequestProto| {
+    call.plain(body, |call, _: ListCachePoolsRequestProto| {
+        call.audit_outcome(&Audit::command("listCachePools"), &Ok(()));
         Ok(ListCachePoolsResponseProto::default())
     })
 }

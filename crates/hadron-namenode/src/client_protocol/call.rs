@@ -1,10 +1,11 @@
 //! One call being served, and the two ways to serve it: inline reads and journaled mutations.
 
 use crate::Shared;
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, Auth};
+use crate::audit_log::shown_context;
 use bytes::Bytes;
 use hadron_namespace::command::Op;
-use hadron_namespace::{Caller, Command, Namespace, OutcomeValue};
+use hadron_namespace::{Caller, Command, FileStatus, Namespace, OutcomeValue};
 use hadron_net::{CallContext, Reply};
 use hadron_proto::hdfs::LocatedBlockProto;
 use hadron_proto::{Required, decode_checked};
@@ -20,7 +21,7 @@ pub(crate) struct Call {
     pub(crate) caller: Arc<Caller>,
 }
 
-/// What the audit log tells of a call.
+/// What the audit log tells of a call. The default, without command, leaves no line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Audit {
     pub(crate) command: &'static str,
@@ -29,12 +30,28 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
+    /// A command on the whole file system.
+    pub(crate) fn command(command: &'static str) -> Self {
+        Self {
+            command,
+            ..Self::default()
+        }
+    }
+
     /// A command on one path.
     pub(crate) fn of(command: &'static str, src: &str) -> Self {
         Self {
             command,
             src: Some(src.to_owned()),
             dst: None,
+        }
+    }
+
+    /// A command with two paths.
+    pub(crate) fn between(command: &'static str, src: &str, dst: &str) -> Self {
+        Self {
+            dst: Some(dst.to_owned()),
+            ..Self::of(command, src)
         }
     }
 }
@@ -154,12 +171,12 @@ impl Call {
             }
         }
         let shared = Arc::clone(&self.shared);
-        let audited = AuditEvent::enabled().then(|| (self.clone(), audit));
+        let audited = self.is_audited().then(|| (self.clone(), audit));
         let proposed = shared.propose(command);
         Reply::waiting(async move {
             let outcome = proposed.await;
             if let Some((call, audit)) = audited {
-                call.audit_outcome(&audit, &outcome);
+                call.audit_mutation(&audit, &outcome);
             }
             answer(&shared, outcome?)
         })
@@ -188,9 +205,14 @@ impl Call {
         ))
     }
 
+    /// Whether anybody wants audit lines; a call that makes strings for them asks first.
+    pub(crate) fn is_audited(&self) -> bool {
+        self.shared.audit.is_on()
+    }
+
     /// Writes the audit line of a call that was refused for lack of permission; other refusals leave none.
     pub(crate) fn audit_denied(&self, audit: &Audit, error: &HadoopError) {
-        if error.kind == ErrorKind::AccessControl && AuditEvent::enabled() {
+        if error.kind == ErrorKind::AccessControl && self.is_audited() {
             self.audit(audit, false, None);
         }
     }
@@ -198,45 +220,129 @@ impl Call {
     /// Writes the audit line of a call that was allowed, or denied.
     pub(crate) fn audit_outcome<T>(&self, audit: &Audit, outcome: &HadoopResult<T>) {
         match outcome {
-            Ok(_) => {
+            Ok(_) if self.is_audited() => {
                 let perm = self.permission_text(audit);
                 self.audit(audit, true, perm.as_deref());
             }
+            Ok(_) => {}
             Err(error) => self.audit_denied(audit, error),
         }
     }
 
+    /// As [`Call::audit_outcome`], with what the line shows of a path's status. For calls under the namespace's lock.
+    pub(crate) fn audit_status(&self, audit: &Audit, outcome: &HadoopResult<Option<FileStatus>>) {
+        match outcome {
+            Ok(status) if self.is_audited() => {
+                self.audit(audit, true, status.as_ref().map(permission_of).as_deref());
+            }
+            Ok(_) => {}
+            Err(error) => self.audit_denied(audit, error),
+        }
+    }
+
+    /// As [`Call::audit_outcome`] where Hadoop's line also tells of failures for other reasons than permissions.
+    pub(crate) fn audit_either<T>(&self, audit: &Audit, outcome: &HadoopResult<T>) {
+        if self.is_audited() {
+            self.audit(audit, outcome.is_ok(), None);
+        }
+    }
+
+    /// Refuses everybody but superusers, which leaves an audit line.
+    pub(crate) fn require_superuser_for(&self, audit: &Audit) -> HadoopResult<()> {
+        self.require_superuser()
+            .inspect_err(|error| self.audit_denied(audit, error))
+    }
+
+    /// As [`Call::audit_outcome`] for the outcome of a command: one that changed nothing leaves no line, but for a
+    /// deletion of nothing, which Hadoop tells as not allowed.
+    pub(crate) fn audit_mutation(&self, audit: &Audit, outcome: &HadoopResult<OutcomeValue>) {
+        match (audit.command, outcome) {
+            ("delete", Ok(OutcomeValue::Bool(false))) if self.is_audited() => self.audit(audit, false, None),
+            ("delete" | "rename" | "setReplication", Ok(OutcomeValue::Bool(false))) => {}
+            _ => self.audit_outcome(audit, outcome),
+        }
+    }
+
     fn audit(&self, audit: &Audit, allowed: bool, perm: Option<&str>) {
-        let caller_context = self
-            .context
-            .caller_context
-            .as_ref()
-            .filter(|_| self.shared.run_time.caller_context());
-        AuditEvent {
+        if audit.command.is_empty() {
+            return;
+        }
+        let (context, shared) = (&self.context, &self.shared);
+        let settings = shared.audit.settings();
+        let caller_context = shared.run_time.caller_context().then(|| {
+            let sent = context.caller_context.as_ref();
+            let sent = sent.map(|sent| (sent.context.as_str(), sent.signature.as_ref()));
+            shown_context(settings, sent, context.peer_port)
+        });
+        let caller_context = caller_context.flatten();
+        let user = &context.user;
+        shared.audit.write(&AuditEvent {
             allowed,
-            user: &self.context.user.user,
-            real_user: self.context.user.real_user.as_deref(),
-            peer: self.context.peer,
+            user: &user.full_name,
+            auth: match (user.real_user.as_deref(), &user.token) {
+                (Some(real), _) => Auth::Proxy(real),
+                (None, Some(_)) => Auth::Token,
+                (None, None) => Auth::Simple,
+            },
+            peer: context.peer,
             command: audit.command,
             src: audit.src.as_deref(),
             dst: audit.dst.as_deref(),
             perm,
-            caller_context: caller_context.map(|context| context.context.as_str()),
-        }
-        .log();
+            tracking_id: settings.tracking_id,
+            proto: Some("rpc"),
+            caller_context: caller_context
+                .as_ref()
+                .map(|(text, signature)| (text.as_str(), signature.as_slice())),
+        });
     }
 
-    /// `owner:group:mode` of the object a mutation left, where Hadoop logs it.
+    /// `owner:group:mode` of the object a mutation left, where Hadoop logs it: the target's of two paths.
     fn permission_text(&self, audit: &Audit) -> Option<String> {
-        let shows = matches!(
-            audit.command,
-            "create" | "truncate" | "mkdirs" | "rename" | "setPermission" | "setOwner" | "setTimes" | "append"
-        );
-        let path = audit.dst.as_deref().or(audit.src.as_deref()).filter(|_| shows)?;
+        if !SHOWS_PERMISSION.contains(&audit.command) && !audit.command.starts_with("rename") {
+            return None;
+        }
+        let path = audit.dst.as_deref().or(audit.src.as_deref())?;
         let ns = self.shared.state.ns.read();
-        let status = ns
-            .file_info(&Caller::superuser(&self.shared.settings.owner), path)
-            .ok()??;
-        Some(format!("{}:{}:{}", status.owner, status.group, status.permission))
+        let owner = Caller::superuser(&self.shared.settings.owner);
+        let look = |path: &str| ns.file_info(&owner, path).ok().flatten();
+        let mut status = look(path)?;
+        if audit.command == "rename"
+            && status.is_directory
+            && let Some((_, name)) = audit
+                .src
+                .as_deref()
+                .and_then(|src| src.trim_end_matches('/').rsplit_once('/'))
+            && let Some(moved) = look(&format!("{}/{name}", path.trim_end_matches('/')))
+        {
+            // The old rename moves below a directory that is there.
+            status = moved;
+        }
+        Some(permission_of(&status))
     }
 }
+
+fn permission_of(status: &FileStatus) -> String {
+    format!("{}:{}:{}", status.owner, status.group, status.permission)
+}
+
+/// Commands whose lines show what they left; so do those that rename.
+const SHOWS_PERMISSION: [&str; 17] = [
+    "concat",
+    "create",
+    "createSymlink",
+    "mkdirs",
+    "modifyAclEntries",
+    "removeAcl",
+    "removeAclEntries",
+    "removeDefaultAcl",
+    "removeXAttr",
+    "setAcl",
+    "setOwner",
+    "setPermission",
+    "setStoragePolicy",
+    "setTimes",
+    "setXAttr",
+    "truncate",
+    "unsetStoragePolicy",
+];

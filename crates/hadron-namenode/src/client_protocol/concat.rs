@@ -15,10 +15,7 @@ pub(super) fn concat(call: &Call, body: Bytes) -> Reply {
     };
     // As Java prints an array of names.
     let shown = format!("[{}]", request.srcs.join(", "));
-    let audit = Audit {
-        dst: Some(request.trg.clone()),
-        ..Audit::of("concat", &shown)
-    };
+    let audit = Audit::between("concat", &shown, &request.trg);
     let what = format!("Cannot concat {}", request.trg);
     let op = Concat {
         target: request.trg,

@@ -5,6 +5,7 @@
 //! Source of classes and texts: Hadoop `ErasureCodingPolicyManager`, `FSDirErasureCodingOp`, `SystemErasureCodingPolicies`.
 
 use super::Call;
+use super::call::Audit;
 use bytes::Bytes;
 use hadron_net::Reply;
 use hadron_proto::hdfs::{
@@ -34,7 +35,8 @@ const DEFAULT_POLICY: &str = "RS-6-3-1024k";
 
 /// getErasureCodingPolicies: the built-in ones, all disabled.
 pub(super) fn get_erasure_coding_policies(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |_, _: GetErasureCodingPoliciesRequestProto| {
+    call.plain(body, |call, _: GetErasureCodingPoliciesRequestProto| {
+        call.audit_outcome(&Audit::command("getErasureCodingPolicies"), &Ok(()));
         let policy =
             |(id, name, codec, data_units, parity_units): (u32, &str, &str, u32, u32)| ErasureCodingPolicyProto {
                 name: Some(name.to_owned()),
@@ -56,7 +58,8 @@ pub(super) fn get_erasure_coding_policies(call: &Call, body: Bytes) -> Reply {
 
 /// getErasureCodingCodecs: none.
 pub(super) fn get_erasure_coding_codecs(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |_, _: GetErasureCodingCodecsRequestProto| {
+    call.plain(body, |call, _: GetErasureCodingCodecsRequestProto| {
+        call.audit_outcome(&Audit::command("getErasureCodingCodecs"), &Ok(()));
         Ok(GetErasureCodingCodecsResponseProto::default())
     })
 }
@@ -97,7 +100,7 @@ pub(super) fn unset_erasure_coding_policy(call: &Call, body: Bytes) -> Reply {
 /// addErasureCodingPolicies: each is refused, as with `dfs.namenode.ec.userdefined.policy.allowed` off.
 pub(super) fn add_erasure_coding_policies(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: AddErasureCodingPoliciesRequestProto| {
-        call.require_superuser()?;
+        call.require_superuser_for(&Audit::command("addErasureCodingPolicies"))?;
         let refuse = |policy| AddErasureCodingPolicyResponseProto {
             policy,
             succeed: false,
@@ -112,8 +115,8 @@ pub(super) fn add_erasure_coding_policies(call: &Call, body: Bytes) -> Reply {
 /// removeErasureCodingPolicy: built-in ones stay, others do not exist.
 pub(super) fn remove_erasure_coding_policy(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: RemoveErasureCodingPolicyRequestProto| {
-        call.require_superuser()?;
         let name = &request.ec_policy_name;
+        call.require_superuser_for(&Audit::of("removeErasureCodingPolicy", name))?;
         require_known(name)?;
         Err::<RemoveErasureCodingPolicyResponseProto, _>(illegal(format!(
             "System erasure coding policy {name} cannot be removed"
@@ -124,8 +127,8 @@ pub(super) fn remove_erasure_coding_policy(call: &Call, body: Bytes) -> Reply {
 /// enableErasureCodingPolicy: not supported.
 pub(super) fn enable_erasure_coding_policy(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: EnableErasureCodingPolicyRequestProto| {
-        call.require_superuser()?;
         let name = &request.ec_policy_name;
+        call.require_superuser_for(&Audit::of("enableErasureCodingPolicy", name))?;
         require_known(name)?;
         Err::<EnableErasureCodingPolicyResponseProto, _>(HadoopError::new(
             ErrorKind::UnsupportedOperation,
@@ -137,7 +140,7 @@ pub(super) fn enable_erasure_coding_policy(call: &Call, body: Bytes) -> Reply {
 /// disableErasureCodingPolicy: they all are disabled.
 pub(super) fn disable_erasure_coding_policy(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: DisableErasureCodingPolicyRequestProto| {
-        call.require_superuser()?;
+        call.require_superuser_for(&Audit::of("disableErasureCodingPolicy", &request.ec_policy_name))?;
         require_known(&request.ec_policy_name)?;
         Ok(DisableErasureCodingPolicyResponseProto {})
     })
@@ -145,7 +148,7 @@ pub(super) fn disable_erasure_coding_policy(call: &Call, body: Bytes) -> Reply {
 
 /// getECTopologyResultForPolicies: whether the cluster suits the policies named, or all enabled ones.
 pub(super) fn get_ec_topology_result(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |_, request: GetEcTopologyResultForPoliciesRequestProto| {
+    call.plain(body, |call, request: GetEcTopologyResultForPoliciesRequestProto| {
         for name in &request.policies {
             if !BUILT_IN.iter().any(|policy| policy.1 == name) {
                 return Err(illegal(format!(
@@ -157,6 +160,7 @@ pub(super) fn get_ec_topology_result(call: &Call, body: Bytes) -> Reply {
             true => ("No erasure coding policy is given.", true),
             false => ("Erasure coding is not supported by this NameNode.", false),
         };
+        call.audit_outcome(&Audit::command("getECTopologyResultForPolicies"), &Ok(()));
         Ok(GetEcTopologyResultForPoliciesResponseProto {
             response: EcTopologyVerifierResultProto {
                 result_message: result_message.to_owned(),

@@ -2,8 +2,8 @@
 
 use super::Call;
 use super::call::{Audit, decode};
-use crate::convert;
 use crate::lease_release::Released;
+use crate::{convert, state_change};
 use bytes::Bytes;
 use hadron_namespace::command::{Append, Create, create_flag};
 use hadron_namespace::{Appended, Command, LEASE_SOFT_LIMIT_MS, OutcomeValue};
@@ -25,6 +25,14 @@ pub(super) fn create(call: &Call, body: Bytes) -> Reply {
         return Reply::error(HadoopError::new(ErrorKind::HadoopIllegalArgument, message));
     }
     let audit = Audit::of("create", &request.src);
+    state_change::start_file(
+        &request.src,
+        &request.client_name,
+        call.context.peer,
+        request.create_parent,
+        request.replication,
+        &create_flag_names(request.create_flag),
+    );
     let what = format!("Cannot create file{}", request.src);
     let (path, holder) = (request.src.clone(), request.client_name.clone());
     let takes_over = request.create_flag & create_flag::OVERWRITE == 0;
@@ -77,6 +85,7 @@ pub(super) fn append(call: &Call, body: Bytes) -> Reply {
         let audit = Audit::of("append", &request.src);
         let what = || format!("Cannot append to file{}", request.src);
         call.require_append()?;
+        state_change::append_file(&request.src, &request.client_name, call.context.peer);
         let mut command = call.append_command(&request);
         if let Err(error) = call.admit(&command, what) {
             if error.kind != ErrorKind::AlreadyBeingCreated {
@@ -90,11 +99,27 @@ pub(super) fn append(call: &Call, body: Bytes) -> Reply {
         }
         let outcome = call.shared.propose(command).await;
         call.audit_outcome(&audit, &outcome);
-        match outcome? {
+        match outcome.inspect_err(state_change::append_refused)? {
             OutcomeValue::Appended(appended) => Ok(call.appended(*appended)),
             other => Err(unexpected("append", &other)),
         }
     })
+}
+
+/// Hadoop's names of the flags of a create, for the log.
+fn create_flag_names(flags: u32) -> String {
+    const NAMES: [(u32, &str); 5] = [
+        (create_flag::CREATE, "CREATE"),
+        (create_flag::OVERWRITE, "OVERWRITE"),
+        (create_flag::APPEND, "APPEND"),
+        (create_flag::LAZY_PERSIST, "LAZY_PERSIST"),
+        (create_flag::NEW_BLOCK, "NEW_BLOCK"),
+    ];
+    let set = NAMES
+        .iter()
+        .filter(|(flag, _)| flags & flag != 0)
+        .map(|(_, name)| *name);
+    set.collect::<Vec<_>>().join(", ")
 }
 
 /// An outcome of another operation: a retry key used twice for different calls.

@@ -13,7 +13,7 @@ use hadron_types::HadoopResult;
 pub(super) fn get_listing(call: &Call, body: Bytes) -> Reply {
     call.read_bytes(body, |call, request: &GetListingRequestProto, ns| {
         let listed = call.list(ns, request);
-        if crate::audit::AuditEvent::enabled() {
+        if call.is_audited() {
             call.audit_outcome(&Audit::of("listStatus", &request.src), &listed);
         }
         listed

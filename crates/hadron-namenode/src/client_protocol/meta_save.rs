@@ -5,6 +5,7 @@
 //! Source of the lines: Hadoop `FSNamesystem.metaSave`, `BlockManager.metaSave`, `DatanodeInfo.dumpDatanode`.
 
 use super::Call;
+use super::call::Audit;
 use crate::{Shared, format};
 use bytes::Bytes;
 use hadron_blockmap::{AdminState, BlockDump, DEFAULT_RACK, DatanodeReport, DumpedReplica};
@@ -13,6 +14,7 @@ use hadron_net::Reply;
 use hadron_proto::hdfs::{MetaSaveRequestProto, MetaSaveResponseProto};
 use hadron_types::{Block, BlockId, HadoopError, HadoopResult};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// Most blocks of each list.
 const MAX_LISTED: usize = 100_000;
@@ -20,7 +22,8 @@ const MAX_LISTED: usize = 100_000;
 /// metaSave.
 pub(super) fn meta_save(call: &Call, body: Bytes) -> Reply {
     call.wait(body, |call, request: MetaSaveRequestProto| async move {
-        call.audited("metaSave")?;
+        let audit = Audit::command("metaSave");
+        call.require_superuser_for(&audit)?;
         let name = request.filename;
         if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." {
             return Err(HadoopError::io(format!(
@@ -28,10 +31,11 @@ pub(super) fn meta_save(call: &Call, body: Bytes) -> Reply {
             )));
         }
         let path = call.shared.settings.log_dir.join(&name);
-        let work = move || write(&call.shared, &path);
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| HadoopError::io(format!("write metasave: {error}")))??;
+        let shared = Arc::clone(&call.shared);
+        let written = tokio::task::spawn_blocking(move || write(&shared, &path)).await;
+        let written = written.map_err(|error| HadoopError::io(format!("write metasave: {error}")))?;
+        call.audit_outcome(&audit, &written);
+        written?;
         Ok(MetaSaveResponseProto {})
     })
 }

@@ -31,7 +31,7 @@ mod upkeep;
 mod write;
 mod xattr;
 
-pub(crate) use call::Call;
+pub(crate) use call::{Audit, Call};
 pub(crate) use files::unexpected;
 
 use crate::Shared;

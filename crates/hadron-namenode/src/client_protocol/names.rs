@@ -43,10 +43,7 @@ pub(super) fn rename(call: &Call, body: Bytes) -> Reply {
         Ok(request) => request,
         Err(error) => return Reply::error(error),
     };
-    let audit = Audit {
-        dst: Some(request.dst.clone()),
-        ..Audit::of("rename", &request.src)
-    };
+    let audit = Audit::between("rename", &request.src, &request.dst);
     let what = format!("Cannot rename {}", request.src);
     let op = Rename {
         source: request.src,
@@ -72,10 +69,13 @@ pub(super) fn rename2(call: &Call, body: Bytes) -> Reply {
         Err(error) => return Reply::error(error),
     };
     let to_trash = request.move_to_trash();
-    let audit = Audit {
-        dst: Some(request.dst.clone()),
-        ..Audit::of("rename", &request.src)
+    let command = match (request.overwrite_dest, to_trash) {
+        (false, false) => "rename (options=[NONE])",
+        (true, false) => "rename (options=[OVERWRITE])",
+        (false, true) => "rename (options=[TO_TRASH])",
+        (true, true) => "rename (options=[OVERWRITE, TO_TRASH])",
     };
+    let audit = Audit::between(command, &request.src, &request.dst);
     let what = format!("Cannot rename {}", request.src);
     let op = Rename2 {
         source: request.src,

@@ -23,7 +23,14 @@ pub(super) fn set_quota(call: &Call, body: Bytes) -> Reply {
         Err(error) => return Reply::error(error),
     };
     let settings = &call.shared.settings;
-    let audit = Audit::of("setQuota", &request.path);
+    let (keep, clear) = (i64::MAX as u64, u64::MAX);
+    let command = match (request.namespace_quota, request.storagespace_quota) {
+        (names, space) if names == clear && space == keep => "clearQuota",
+        (names, space) if names == keep && space == clear => "clearSpaceQuota",
+        (_, space) if space == keep => "setQuota",
+        _ => "setSpaceQuota",
+    };
+    let audit = Audit::of(command, &request.path);
     let what = format!("Cannot set quota on {}", request.path);
     let op = SetQuota {
         path: request.path,

@@ -38,7 +38,13 @@ pub(super) fn get_file_link_info(call: &Call, body: Bytes) -> Reply {
 pub(super) fn get_located_file_info(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &GetLocatedFileInfoRequestProto, ns| {
         let path = request.src();
-        let Some(status) = call.status(ns, "open", path)? else {
+        // Who gets tokens can read, so that the line says so.
+        let command = if request.need_block_token() {
+            "open"
+        } else {
+            "getfileinfo"
+        };
+        let Some(status) = call.status(ns, command, path)? else {
             return Ok(GetLocatedFileInfoResponseProto { fs: None });
         };
         let is_file = !status.is_directory;
@@ -73,8 +79,11 @@ pub(super) fn get_block_locations(call: &Call, body: Bytes) -> Reply {
 /// isFileClosed.
 pub(super) fn is_file_closed(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &IsFileClosedRequestProto, ns| {
-        let result = ns.is_file_closed(&call.caller, &request.src)?;
-        Ok(IsFileClosedResponseProto { result })
+        let closed = ns.is_file_closed(&call.caller, &request.src);
+        if !matches!(closed, Ok(false)) && call.is_audited() {
+            call.audit_outcome(&Audit::of("isFileClosed", &request.src), &closed);
+        }
+        closed.map(|result| IsFileClosedResponseProto { result })
     })
 }
 
@@ -112,7 +121,7 @@ impl Call {
     fn encoded_status(&self, ns: &Namespace, path: &str) -> HadoopResult<Bytes> {
         let status = ns.file_view(&self.caller, path);
         // Only the line needs the audit's owned path.
-        if crate::audit::AuditEvent::enabled() {
+        if self.is_audited() {
             self.audit_outcome(&Audit::of("getfileinfo", path), &status);
         }
         Ok(file_info_answer(status?.as_ref()))
@@ -122,7 +131,7 @@ impl Call {
     fn status(&self, ns: &Namespace, command: &'static str, path: &str) -> HadoopResult<Option<FileStatus>> {
         let status = ns.file_info(&self.caller, path);
         // Only the line needs the audit's owned path.
-        if crate::audit::AuditEvent::enabled() {
+        if self.is_audited() {
             self.audit_outcome(&Audit::of(command, path), &status);
         }
         status

@@ -1,6 +1,7 @@
 //! What clients ask about tokens, encryption and erasure coding on a cluster without them.
 
 use super::Call;
+use super::call::Audit;
 use bytes::Bytes;
 use hadron_namespace::{FileStatus, Namespace};
 use hadron_net::Reply;
@@ -20,16 +21,18 @@ pub(super) fn get_data_encryption_key(call: &Call, body: Bytes) -> Reply {
 /// getEZForPath: no path is in an encryption zone.
 pub(super) fn get_ez_for_path(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &GetEzForPathRequestProto, ns| {
-        ns.file_info(&call.caller, &request.src)?;
-        Ok(GetEzForPathResponseProto { zone: None })
+        let status = ns.file_info(&call.caller, &request.src);
+        call.audit_status(&Audit::of("getEZForPath", &request.src), &status);
+        status.map(|_| GetEzForPathResponseProto { zone: None })
     })
 }
 
 /// getErasureCodingPolicy: every file is replicated.
 pub(super) fn get_erasure_coding_policy(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &GetErasureCodingPolicyRequestProto, ns| {
-        call.existing(ns, &request.src, "Path not found: ")?;
-        Ok(GetErasureCodingPolicyResponseProto { ec_policy: None })
+        let status = call.existing(ns, &request.src, "Path not found: ");
+        call.audit_either(&Audit::of("getErasureCodingPolicy", &request.src), &status);
+        status.map(|_| GetErasureCodingPolicyResponseProto { ec_policy: None })
     })
 }
 

@@ -5,6 +5,7 @@
 //! Source of classes and texts: Hadoop `FSDirSnapshotOp`, `SnapshotManager`.
 
 use super::Call;
+use super::call::Audit;
 use bytes::Bytes;
 use hadron_namespace::Namespace;
 use hadron_net::Reply;
@@ -22,7 +23,7 @@ use hadron_types::{ErrorKind, HadoopError, HadoopResult};
 pub(super) fn allow_snapshot(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &AllowSnapshotRequestProto, ns| {
         let path = &request.snapshot_root;
-        call.require_superuser()?;
+        call.require_superuser_for(&Audit::of("allowSnapshot", path))?;
         call.shared
             .require_no_safe_mode(|| format!("Cannot allow snapshot for {path}"))?;
         require_directory(call, ns, path)?;
@@ -37,10 +38,12 @@ pub(super) fn allow_snapshot(call: &Call, body: Bytes) -> Reply {
 pub(super) fn disallow_snapshot(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &DisallowSnapshotRequestProto, ns| {
         let path = &request.snapshot_root;
-        call.require_superuser()?;
+        let audit = Audit::of("disallowSnapshot", path);
+        call.require_superuser_for(&audit)?;
         call.shared
             .require_no_safe_mode(|| format!("Cannot disallow snapshot for {path}"))?;
         require_directory(call, ns, path)?;
+        call.audit_outcome(&audit, &Ok(()));
         Ok(DisallowSnapshotResponseProto {})
     })
 }
@@ -51,7 +54,9 @@ pub(super) fn create_snapshot(call: &Call, body: Bytes) -> Reply {
         let path = &request.snapshot_root;
         call.shared
             .require_no_safe_mode(|| format!("Cannot create snapshot for {path}"))?;
-        Err::<CreateSnapshotResponseProto, _>(not_snapshottable(call, ns, path))
+        let refusal = not_snapshottable(call, ns, path);
+        call.audit_denied(&Audit::of("createSnapshot", path), &refusal);
+        Err::<CreateSnapshotResponseProto, _>(refusal)
     })
 }
 
@@ -64,7 +69,10 @@ pub(super) fn delete_snapshot(call: &Call, body: Bytes) -> Reply {
         }
         call.shared
             .require_no_safe_mode(|| format!("Cannot delete snapshot for {path}"))?;
-        Err::<DeleteSnapshotResponseProto, _>(not_snapshottable(call, ns, path))
+        let refusal = not_snapshottable(call, ns, path);
+        let snapshot = snapshot_path(path, &request.snapshot_name);
+        call.audit_denied(&Audit::of("deleteSnapshot", &snapshot), &refusal);
+        Err::<DeleteSnapshotResponseProto, _>(refusal)
     })
 }
 
@@ -77,13 +85,18 @@ pub(super) fn rename_snapshot(call: &Call, body: Bytes) -> Reply {
         }
         call.shared
             .require_no_safe_mode(|| format!("Cannot rename snapshot for {path}"))?;
-        Err::<RenameSnapshotResponseProto, _>(not_snapshottable(call, ns, path))
+        let refusal = not_snapshottable(call, ns, path);
+        let old = snapshot_path(path, &request.snapshot_old_name);
+        let new = snapshot_path(path, &request.snapshot_new_name);
+        call.audit_denied(&Audit::between("renameSnapshot", &old, &new), &refusal);
+        Err::<RenameSnapshotResponseProto, _>(refusal)
     })
 }
 
 /// getSnapshottableDirListing: there are none.
 pub(super) fn get_snapshottable_dir_listing(call: &Call, body: Bytes) -> Reply {
-    call.plain(body, |_, _: GetSnapshottableDirListingRequestProto| {
+    call.plain(body, |call, _: GetSnapshottableDirListingRequestProto| {
+        call.audit_outcome(&Audit::command("listSnapshottableDirectory"), &Ok(()));
         Ok(GetSnapshottableDirListingResponseProto::default())
     })
 }
@@ -91,22 +104,46 @@ pub(super) fn get_snapshottable_dir_listing(call: &Call, body: Bytes) -> Reply {
 /// getSnapshotListing.
 pub(super) fn get_snapshot_listing(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &GetSnapshotListingRequestProto, ns| {
-        Err::<GetSnapshotListingResponseProto, _>(not_snapshottable(call, ns, &request.snapshot_root))
+        let refusal = not_snapshottable(call, ns, &request.snapshot_root);
+        call.audit_denied(&Audit::of("ListSnapshot", &request.snapshot_root), &refusal);
+        Err::<GetSnapshotListingResponseProto, _>(refusal)
     })
 }
 
 /// getSnapshotDiffReport.
 pub(super) fn get_snapshot_diff_report(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &GetSnapshotDiffReportRequestProto, ns| {
-        Err::<GetSnapshotDiffReportResponseProto, _>(no_snapshot_root(call, ns, &request.snapshot_root))
+        let path = &request.snapshot_root;
+        let refusal = no_snapshot_root(call, ns, path);
+        let (from, to) = (
+            snapshot_path(path, &request.from_snapshot),
+            snapshot_path(path, &request.to_snapshot),
+        );
+        call.audit_denied(&Audit::between("computeSnapshotDiff", &from, &to), &refusal);
+        Err::<GetSnapshotDiffReportResponseProto, _>(refusal)
     })
 }
 
 /// getSnapshotDiffReportListing.
 pub(super) fn get_snapshot_diff_report_listing(call: &Call, body: Bytes) -> Reply {
     call.read(body, |call, request: &GetSnapshotDiffReportListingRequestProto, ns| {
-        Err::<GetSnapshotDiffReportListingResponseProto, _>(no_snapshot_root(call, ns, &request.snapshot_root))
+        let path = &request.snapshot_root;
+        let refusal = no_snapshot_root(call, ns, path);
+        let (from, to) = (
+            snapshot_path(path, &request.from_snapshot),
+            snapshot_path(path, &request.to_snapshot),
+        );
+        call.audit_denied(&Audit::between("computeSnapshotDiff", &from, &to), &refusal);
+        Err::<GetSnapshotDiffReportListingResponseProto, _>(refusal)
     })
+}
+
+/// How a snapshot is shown; without a name it is the directory as it is now.
+fn snapshot_path(root: &str, name: &str) -> String {
+    match name {
+        "" => root.to_owned(),
+        name => format!("{}/.snapshot/{name}", root.trim_end_matches('/')),
+    }
 }
 
 /// Refuses what is no directory that the caller may see.

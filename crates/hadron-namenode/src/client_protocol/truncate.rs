@@ -3,6 +3,7 @@
 use super::Call;
 use super::call::Audit;
 use super::files::unexpected;
+use crate::state_change;
 use bytes::Bytes;
 use hadron_namespace::command::Truncate;
 use hadron_namespace::{Namespace, OutcomeValue};
@@ -14,6 +15,7 @@ use hadron_types::ErrorKind;
 pub(super) fn truncate(call: &Call, body: Bytes) -> Reply {
     call.wait(body, |call, request: TruncateRequestProto| async move {
         let audit = Audit::of("truncate", &request.src);
+        state_change::truncate(&request.src, request.new_length as i64);
         let path = request.src.clone();
         let holder = request.client_name.clone();
         let command = call.command(Truncate {

@@ -21,7 +21,8 @@ const MAX_BANDWIDTH: i64 = 1 << 40;
 /// saveNamespace: an image of the state as it is, in safe mode only; none (and false) if the newest is young enough.
 pub(super) fn save_namespace(call: &Call, body: Bytes) -> Reply {
     call.wait(body, |call, request: SaveNamespaceRequestProto| async move {
-        call.audited("saveNamespace")?;
+        let audit = Audit::command("saveNamespace");
+        call.require_superuser_for(&audit)?;
         let shared = &call.shared;
         if !shared.state.blocks.lock().safe_mode().is_on() {
             let message = "Safe mode should be turned ON in order to create namespace image.";
@@ -32,10 +33,13 @@ pub(super) fn save_namespace(call: &Call, body: Bytes) -> Reply {
             let image = shared.log.newest_image();
             let age = shared.state.clock.now().since(image.created);
             if age <= window.saturating_mul(1000) && image.index.0.saturating_add(gap) >= shared.last_applied().0 {
+                call.audit_outcome(&audit, &Ok(()));
                 return Ok(SaveNamespaceResponseProto { saved: Some(false) });
             }
         }
-        shared.checkpoint().await?;
+        let saved = shared.checkpoint().await;
+        call.audit_outcome(&audit, &saved);
+        saved?;
         Ok(SaveNamespaceResponseProto { saved: Some(true) })
     })
 }
@@ -43,9 +47,12 @@ pub(super) fn save_namespace(call: &Call, body: Bytes) -> Reply {
 /// rollEdits: the journal goes on in a new segment; the answer is its first transaction.
 pub(super) fn roll_edits(call: &Call, body: Bytes) -> Reply {
     call.wait(body, |call, _: RollEditsRequestProto| async move {
-        call.audited("rollEditLog")?;
+        let audit = Audit::command("rollEditLog");
+        call.require_superuser_for(&audit)?;
         call.shared.require_no_safe_mode(|| "Log not rolled".to_owned())?;
-        let new_segment_tx_id = call.shared.roll_log().await?.0;
+        let rolled = call.shared.roll_log().await;
+        call.audit_outcome(&audit, &rolled);
+        let new_segment_tx_id = rolled?.0;
         Ok(RollEditsResponseProto { new_segment_tx_id })
     })
 }
@@ -101,7 +108,7 @@ pub(super) fn finalize_upgrade(call: &Call, body: Bytes) -> Reply {
 /// upgradeStatus: always finalized.
 pub(super) fn upgrade_status(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, _: UpgradeStatusRequestProto| {
-        call.audited("upgradeStatus")?;
+        call.require_superuser_for(&Audit::command("upgradeStatus"))?;
         Ok(UpgradeStatusResponseProto {
             upgrade_finalized: true,
         })
@@ -111,7 +118,11 @@ pub(super) fn upgrade_status(call: &Call, body: Bytes) -> Reply {
 /// rollingUpgrade: none is running, none can be started.
 pub(super) fn rolling_upgrade(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: RollingUpgradeRequestProto| {
-        call.audited("queryRollingUpgrade")?;
+        call.require_superuser_for(&Audit::command(match request.action() {
+            RollingUpgradeActionProto::Query => "queryRollingUpgrade",
+            RollingUpgradeActionProto::Start => "startRollingUpgrade",
+            RollingUpgradeActionProto::Finalize => "finalizeRollingUpgrade",
+        }))?;
         match request.action() {
             RollingUpgradeActionProto::Query => Ok(RollingUpgradeResponseProto::default()),
             RollingUpgradeActionProto::Start => Err(HadoopError::new(
@@ -126,14 +137,11 @@ pub(super) fn rolling_upgrade(call: &Call, body: Bytes) -> Reply {
 }
 
 impl Call {
-    /// Refuses everybody but superusers, and writes the audit line of `command` either way.
+    /// Refuses everybody but superusers, and writes the audit line of `command` either way. For calls that cannot fail
+    /// afterwards.
     pub(crate) fn audited(&self, command: &'static str) -> HadoopResult<()> {
         let allowed = self.require_superuser();
-        let audit = Audit {
-            command,
-            ..Audit::default()
-        };
-        self.audit_outcome(&audit, &allowed);
+        self.audit_outcome(&Audit::command(command), &allowed);
         allowed
     }
 }

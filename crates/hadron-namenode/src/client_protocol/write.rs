@@ -3,7 +3,7 @@
 use super::Call;
 use super::call::{Audit, decode};
 use super::files::unexpected;
-use crate::{Members, convert};
+use crate::{Members, convert, state_change};
 use bytes::Bytes;
 use hadron_blockmap::{BlockSource, PlacementRequest, ReplicaLocation, Target};
 use hadron_namespace::command::{
@@ -92,10 +92,11 @@ pub(super) fn complete(call: &Call, body: Bytes) -> Reply {
         if !call.is_replicated(file) {
             call.wait_for_replicas(file).await;
         }
-        let result = shared.propose(call.command(op(call.replicated(file)))).await?;
-        Ok(CompleteResponseProto {
-            result: result.is_true(),
-        })
+        let result = shared.propose(call.command(op(call.replicated(file)))).await?.is_true();
+        if result {
+            state_change::completed(&request.src, &request.client_name);
+        }
+        Ok(CompleteResponseProto { result })
     })
 }
 
@@ -111,13 +112,22 @@ pub(super) fn abandon_block(call: &Call, body: Bytes) -> Reply {
     };
     let shown = ExtendedBlock::from(&request.b);
     let what = format!("Cannot abandon block {shown} for file{}", request.src);
+    state_change::abandon_block(&request.src, block);
     let op = AbandonBlock {
         path: request.src,
         file_id: request.file_id.unwrap_or(0),
         holder: request.holder,
         block: block.into(),
     };
-    call.mutate(|| what, Audit::default(), op, |_, _| Ok(AbandonBlockResponseProto {}))
+    call.mutate(
+        || what,
+        Audit::default(),
+        op,
+        move |_, _| {
+            state_change::abandoned(block);
+            Ok(AbandonBlockResponseProto {})
+        },
+    )
 }
 
 /// fsync: the length of the block being written that readers may count on.
@@ -127,6 +137,7 @@ pub(super) fn fsync(call: &Call, body: Bytes) -> Reply {
         Err(error) => return Reply::error(error),
     };
     let what = format!("Cannot fsync file {}", request.src);
+    state_change::fsync(&request.src, &request.client);
     let op = Fsync {
         last_block_len: request.last_block_length(),
         path: request.src,
@@ -279,6 +290,7 @@ pub(super) fn update_pipeline(call: &Call, body: Bytes) -> Reply {
                     blocks.pipeline_changed(new.id, &nodes);
                 }
             });
+            state_change::pipeline_updated(old, new);
             Ok(UpdatePipelineResponseProto {})
         },
     )
@@ -432,6 +444,10 @@ impl Call {
             }
             targets.into_iter().map(replica).collect()
         });
+        match allocated.retried {
+            true => state_change::allocated_again(&allocated.path, block),
+            false => state_change::allocated(&allocated.path, block, &replicas),
+        }
         let pool = state.block_pool();
         let mut block = convert::located_block(&pool, block, allocated.offset, &convert::uncorrupted(replicas));
         self.put_token(&mut block, AccessMode::Write);

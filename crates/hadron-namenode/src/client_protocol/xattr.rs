@@ -106,7 +106,7 @@ impl Call {
     }
 
     fn audit_x_attrs(&self, command: &'static str, path: &str, found: &HadoopResult<Vec<XAttr>>) {
-        if crate::audit::AuditEvent::enabled() {
+        if self.is_audited() {
             self.audit_outcome(&Audit::of(command, path), found);
         }
     }

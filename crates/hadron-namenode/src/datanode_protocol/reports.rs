@@ -231,7 +231,17 @@ async fn synchronize(
 ) -> HadoopResult<CommitBlockSynchronizationResponseProto> {
     let shared = &core.shared;
     let block = ExtendedBlock::from(&request.block);
+    tracing::info!(
+        "commitBlockSynchronization(oldBlock={block}, newgenerationstamp={}, newlength={}, newtargets={:?}, closeFile={}, \
+         deleteBlock={})",
+        request.new_gen_stamp,
+        request.new_length,
+        request.new_target_storages,
+        request.close_file,
+        request.delete_block
+    );
     check_pool(core, block.pool.as_str())?;
+    shared.require_no_safe_mode(|| "Cannot commitBlockSynchronization while in safe mode".to_owned())?;
     let stamp = GenerationStamp(request.new_gen_stamp);
     let node = |(index, node): (usize, &hadron_proto::hdfs::DatanodeIdProto)| {
         let storage = request.new_target_storages.get(index);
@@ -284,7 +294,7 @@ async fn synchronize(
             }
         });
     }
-    tracing::info!(%block, %stamp, len = request.new_length, deleted = request.delete_block, "block recovered");
+    tracing::info!("commitBlockSynchronization({block}) successful");
     Ok(CommitBlockSynchronizationResponseProto {})
 }
 

@@ -12,6 +12,7 @@ mod figures;
 mod walk;
 
 use crate::Shared;
+use crate::audit::{AuditEvent, Auth};
 use hadron_env::zone::java_date;
 use hadron_namespace::Caller;
 use std::collections::HashMap;
@@ -157,7 +158,21 @@ impl Check<'_> {
             "FSCK started by {user} (auth:SIMPLE) from /{peer} for path {path} at {when}"
         ));
         tracing::info!(user, %peer, path, "fsck");
-        if let Err(error) = self.check_path(out, started) {
+        let checked = self.check_path(out, started);
+        self.shared.audit.write(&AuditEvent {
+            allowed: checked.is_ok(),
+            user,
+            auth: Auth::Simple,
+            peer,
+            command: "fsck",
+            src: Some(path),
+            dst: None,
+            perm: None,
+            tracking_id: self.shared.audit.settings().tracking_id,
+            proto: None,
+            caller_context: None,
+        });
+        if let Err(error) = checked {
             let took = self.shared.state.now().since(started);
             let now = java_date(self.shared.state.now());
             out.line(&format!("FSCK ended at {now} in {took} milliseconds"));

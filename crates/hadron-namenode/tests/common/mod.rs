@@ -229,6 +229,23 @@ impl Client {
         assert!(self.complete(path, None).await.expect("complete"));
     }
 
+    /// Creates and closes an empty file under another holder's name.
+    pub async fn touch_as(&self, holder: &str, path: &str) {
+        let create = CreateRequestProto {
+            client_name: holder.to_owned(),
+            ..create_request(path, 1)
+        };
+        self.call::<_, ()>("create", create).await.expect("create");
+        let complete = CompleteRequestProto {
+            src: path.to_owned(),
+            client_name: holder.to_owned(),
+            last: None,
+            file_id: None,
+        };
+        let response: CompleteResponseProto = self.call("complete", complete).await.expect("complete");
+        assert!(response.result);
+    }
+
     pub async fn complete(&self, path: &str, last: Option<ExtendedBlockProto>) -> Result<bool, HadoopError> {
         let request = CompleteRequestProto {
             src: path.to_owned(),

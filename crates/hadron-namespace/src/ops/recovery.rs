@@ -43,7 +43,7 @@ impl Operation for ReleaseLease {
         let waiting = || {
             errors::already_being_created(format!(
                 "DIR* NameSystem.internalReleaseLease: Failed to release lease for file {}. Committed blocks are \
-                 waiting to be minimally replicated. Try again later.",
+                 waiting to be minimally replicated.",
                 path()
             ))
         };
@@ -68,6 +68,9 @@ impl Operation for ReleaseLease {
             let settled = |block| namespace.will_be_complete(block, &self.replicated);
             if settled(penultimate) && settled(Some(last)) {
                 return Ok(ReleasePlan::Close(file));
+            }
+            if self.recover_committed && settled(penultimate) {
+                return Ok(ReleasePlan::Recover(file, last));
             }
             return Err(waiting());
         }
@@ -159,12 +162,13 @@ impl Operation for ReassignLease {
 }
 
 impl Namespace {
-    /// Gives an open file to another holder, or renews the present one's claim.
+    /// Gives an open file to another holder. The present one's claim is not renewed when there is no other: its lease
+    /// covers more files, and those who wait for them would wait for another soft limit.
     fn reassign(&mut self, file: InodeHandle, new_holder: Option<&str>, effects: &mut Vec<Effect>) {
-        let Some(record) = self.open_record(file).cloned() else {
+        let (Some(record), Some(new_holder)) = (self.open_record(file).cloned(), new_holder) else {
             return;
         };
-        let holder = self.open(file, new_holder.unwrap_or(&record.holder), &record.client_machine);
+        let holder = self.open(file, new_holder, &record.client_machine);
         let file = self.inode(file).id();
         effects.push(Effect::LeaseGranted { file, holder });
     }

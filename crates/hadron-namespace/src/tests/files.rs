@@ -29,6 +29,7 @@ fn sized(block: BlockRef, len: u64) -> BlockRef {
     BlockRef { len, ..block }
 }
 
+/// covers: LM-01, LM-15, LM-17, LM-29
 #[test]
 fn create_and_its_refusals() {
     let mut world = World::new();
@@ -140,7 +141,7 @@ fn overwriting_deletes_in_the_same_command() {
     assert_eq!(world.ns.counts().files, 1);
 }
 
-/// covers: LM-24, LM-36
+/// covers: LM-24, LM-25, LM-26, LM-27, LM-36
 #[test]
 fn lease_checks() {
     let mut world = World::new();

@@ -369,6 +369,7 @@ impl Run {
                 new_holder: Some("HDFS_NameNode".to_owned()),
                 replicated: facts(true),
                 last_block_has_replicas: *has_replicas,
+                recover_committed: *has_replicas,
             }
             .into(),
             Step::Report(_, len) => CommitBlockSynchronization {

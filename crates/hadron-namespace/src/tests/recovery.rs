@@ -11,6 +11,7 @@ fn release(file_id: u64, replicated: &[i64], has_replicas: bool) -> ReleaseLease
         new_holder: Some("HDFS_NameNode".to_owned()),
         replicated: replicated.to_vec(),
         last_block_has_replicas: has_replicas,
+        recover_committed: false,
     }
 }
 
@@ -129,7 +130,7 @@ fn files_that_need_no_recovery_close_at_once() {
     };
     assert_eq!(world.ok(&root(), op), OutcomeValue::Bool(false));
     let text = "DIR* NameSystem.internalReleaseLease: Failed to release lease for file /committed. Committed blocks are \
-                waiting to be minimally replicated. Try again later.";
+                waiting to be minimally replicated.";
     world.refused(&root(), release(committed, &[], true), AlreadyBeingCreated, text);
     let closed = OutcomeValue::Lease(LeaseProgress::Closed);
     assert_eq!(world.ok(&root(), release(committed, &[block.id], true)), closed);
@@ -168,4 +169,47 @@ fn a_block_without_data_goes_and_a_deleted_file_is_told() {
         },
     );
     assert!(matches!(world.effects(), [Effect::LeaseGranted { holder, .. }] if &**holder == "other"));
+}
+
+/// covers: LM-20, LM-22
+#[test]
+fn a_committed_block_that_no_node_finished_is_recovered() {
+    let mut world = World::new();
+    let id = world.open(&root(), "/f", "h");
+    let first = world.add_block(&root(), "/f", id, "h", None, &[]);
+    let first = BlockRef { len: 9, ..first };
+    let last = world.add_block(&root(), "/f", id, "h", Some(first), &[]);
+    let op = Complete {
+        path: "/f".to_owned(),
+        file_id: id,
+        holder: "h".to_owned(),
+        last: Some(BlockRef { len: 4, ..last }),
+        replicated: vec![first.id],
+    };
+    assert_eq!(world.ok(&root(), op), OutcomeValue::Bool(false));
+    let text = "DIR* NameSystem.internalReleaseLease: Failed to release lease for file /f. Committed blocks are waiting \
+                to be minimally replicated.";
+    world.refused(&root(), release(id, &[first.id], true), AlreadyBeingCreated, text);
+    let recovering = |replicated: &[i64]| ReleaseLease {
+        recover_committed: true,
+        ..release(id, replicated, true)
+    };
+    let started = world.ok(&root(), recovering(&[first.id]));
+    let OutcomeValue::Lease(LeaseProgress::RecoveryStarted { recovery_id, .. }) = started else {
+        panic!("recovery begins: {started:?}");
+    };
+    let text = format!(
+        "Client (=h) is not the lease owner (=HDFS_NameNode: /f (inode {id}) Holder h does not have any open files."
+    );
+    let late = Complete {
+        path: "/f".to_owned(),
+        file_id: id,
+        holder: "h".to_owned(),
+        last: Some(BlockRef { len: 4, ..last }),
+        replicated: vec![first.id, last.id],
+    };
+    world.refused(&root(), late, LeaseExpired, &text);
+    world.ok(&root(), report(last, recovery_id.0, 4, &[first.id, last.id]));
+    let status = world.ns.file_info(&root(), "/f").expect("readable").expect("exists");
+    assert_eq!((status.len, world.ns.is_file_closed(&root(), "/f")), (13, Ok(true)));
 }

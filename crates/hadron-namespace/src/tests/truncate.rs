@@ -99,6 +99,7 @@ fn in_the_middle_of_a_block_its_replicas_are_recovered_first() {
         new_holder: None,
         replicated: Vec::new(),
         last_block_has_replicas: true,
+        recover_committed: true,
     };
     let OutcomeValue::Lease(LeaseProgress::RecoveryStarted {
         recovery_id: second, ..
@@ -186,6 +187,7 @@ fn refusals_have_hadoops_class_and_text() {
         new_holder: None,
         replicated: Vec::new(),
         last_block_has_replicas: true,
+        recover_committed: true,
     };
     world.ok(&root(), op);
     let text = "Failed to TRUNCATE_FILE /open for g on 127.0.0.1 because another recovery is in progress by h on \
