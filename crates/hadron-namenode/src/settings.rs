@@ -44,6 +44,8 @@ pub struct Settings {
     pub retry_cache: bool,
     /// `dfs.support.append`.
     pub appends_enabled: bool,
+    /// `dfs.client.block.write.replace-datanode-on-failure.enable`: whether pipelines may get other nodes at all.
+    pub replaces_datanodes: bool,
     /// `hadoop.caller.context.enabled`.
     pub caller_context: bool,
     /// Where audit lines go, and what they show.
@@ -153,11 +155,14 @@ impl Settings {
             listing_limit: conf.get(keys::DFS_LS_LIMIT).max(1),
             content_summary_limit: conf.get(keys::DFS_CONTENT_SUMMARY_LIMIT).max(1),
             lease_hard_limit: conf.get(keys::DFS_NAMENODE_LEASE_HARD_LIMIT),
-            lease_recheck: conf.get(keys::DFS_NAMENODE_LEASE_RECHECK_INTERVAL),
+            lease_recheck: conf
+                .get(keys::DFS_NAMENODE_LEASE_RECHECK_INTERVAL)
+                .max(Duration::from_millis(10)),
             lease_release_time: conf.get(keys::DFS_NAMENODE_MAX_LOCK_HOLD_TO_RELEASE_LEASE),
             open_files_page: conf.get(keys::DFS_NAMENODE_LIST_OPENFILES_NUM_RESPONSES).max(1),
             retry_cache: conf.get(keys::DFS_NAMENODE_ENABLE_RETRYCACHE),
             appends_enabled: conf.get(keys::DFS_SUPPORT_APPEND),
+            replaces_datanodes: conf.get(keys::DFS_CLIENT_REPLACE_DATANODE_ENABLE),
             caller_context: conf.get(keys::HADOOP_CALLER_CONTEXT_ENABLED),
             audit: AuditSettings::from_configuration(conf),
             acls_enabled: conf.get(keys::DFS_NAMENODE_ACLS_ENABLED),

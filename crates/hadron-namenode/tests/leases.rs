@@ -421,3 +421,19 @@ async fn open_files_are_listed_below_a_path_and_by_type() {
         .refused("listOpenFiles", request, class, "Absolute path required, but got 'd'")
         .await;
 }
+
+#[tokio::test]
+async fn replacing_nodes_of_a_pipeline_can_be_switched_off() {
+    let key = "dfs.client.block.write.replace-datanode-on-failure.enable";
+    let cluster = Cluster::start_with(&[(key, "false")]).await;
+    let client = cluster.client("hdfs").await;
+    let request = GetAdditionalDatanodeRequestProto {
+        src: "/f".to_owned(),
+        num_additional_nodes: 1,
+        client_name: "DFSClient_test".to_owned(),
+        ..GetAdditionalDatanodeRequestProto::default()
+    };
+    let class = "java.lang.UnsupportedOperationException";
+    let line = format!("This feature is disabled.  Please refer to {key} configuration property.");
+    client.refused("getAdditionalDatanode", request, class, &line).await;
+}

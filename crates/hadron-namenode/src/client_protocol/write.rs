@@ -151,6 +151,13 @@ pub(super) fn fsync(call: &Call, body: Bytes) -> Reply {
 pub(super) fn get_additional_datanode(call: &Call, body: Bytes) -> Reply {
     call.plain(body, |call, request: GetAdditionalDatanodeRequestProto| {
         let shared = &call.shared;
+        if !shared.settings.replaces_datanodes {
+            return Err(HadoopError::new(
+                ErrorKind::UnsupportedOperation,
+                "This feature is disabled.  Please refer to dfs.client.block.write.replace-datanode-on-failure.enable \
+                 configuration property.",
+            ));
+        }
         let shown = ExtendedBlock::from(&request.blk);
         shared.require_no_safe_mode(|| format!("Cannot add datanode; src={}, blk={shown}", request.src))?;
         let block = call.own_block(&request.blk)?;
