@@ -150,13 +150,16 @@ pub(crate) enum BenchKind {
     /// No benchmark: keeps streams open and does as told on standard input, for outside judges.
     #[command(hide = true)]
     Drive(crate::bench::drive::DriveArgs),
+    /// What open files cost the NameNode, in this process.
+    Leases(crate::bench::leases::LeasesArgs),
 }
 
 impl Command {
     /// What is logged unless `RUST_LOG` says otherwise.
     pub(crate) fn default_log_level(&self) -> &'static str {
         match self {
-            Self::Namenode(_) | Self::Datanode(_) => "info",
+            // Audit lines among the other logs only on request: see hadron.audit.log.file.
+            Self::Namenode(_) | Self::Datanode(_) => "info,hdfs.audit=off",
             // The demo tells its own story; what the client did about a dead DataNode is part of it.
             Self::Demo(_) => "error",
             _ => "warn",
@@ -184,6 +187,7 @@ impl Command {
                     BenchKind::Small(args) => crate::bench::small::run(&args)?,
                     BenchKind::Flush(args) => crate::bench::flush::run(&args)?,
                     BenchKind::Drive(args) => crate::bench::drive::run(&args)?,
+                    BenchKind::Leases(args) => crate::bench::leases::run(&args)?,
                 }
                 Ok(ExitCode::SUCCESS)
             }

@@ -196,7 +196,7 @@ fn stored(namespace: &Namespace, id: BlockId) -> Option<hadron_blockmap::StoredB
 }
 
 /// Resident memory of this process.
-fn resident_bytes() -> Result<u64> {
+pub(super) fn resident_bytes() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
     let line = status
         .lines()

@@ -8,6 +8,7 @@ mod figures;
 pub(crate) mod floor;
 pub(crate) mod flush;
 pub(crate) mod io;
+pub(crate) mod leases;
 mod memory;
 pub(crate) mod nn;
 mod server_cpu;
