@@ -1,10 +1,12 @@
 //! A NameNode and DataNodes in this process.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use hadron_client::{HadronFs, ReportKind, SafeModeAction};
 use hadron_datanode::DataNode;
+use hadron_env::ManualClock;
 use hadron_env::config::Configuration;
 use hadron_namenode::{Env, NameNode};
 use tempfile::TempDir;
@@ -12,10 +14,11 @@ use tempfile::TempDir;
 use crate::wait::eventually;
 
 /// What a cluster is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClusterBuilder {
     datanodes: usize,
     settings: Vec<(String, String)>,
+    clock: Option<Arc<ManualClock>>,
 }
 
 impl ClusterBuilder {
@@ -30,6 +33,13 @@ impl ClusterBuilder {
     #[must_use]
     pub fn set(mut self, key: &str, value: impl ToString) -> Self {
         self.settings.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Has the NameNode go by a clock that the test moves. DataNodes and clients keep the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: &Arc<ManualClock>) -> Self {
+        self.clock = Some(Arc::clone(clock));
         self
     }
 
@@ -53,6 +63,7 @@ impl ClusterBuilder {
             conf,
             namenode: None,
             datanodes: Vec::new(),
+            clock: self.clock,
             folder,
         };
         cluster.start_namenode().await?;
@@ -70,6 +81,7 @@ pub struct Cluster {
     namenode: Option<NameNode>,
     /// `None`: killed.
     datanodes: Vec<Option<DataNode>>,
+    clock: Option<Arc<ManualClock>>,
     folder: TempDir,
 }
 
@@ -79,6 +91,7 @@ impl Cluster {
         ClusterBuilder {
             datanodes: 1,
             settings: Vec::new(),
+            clock: None,
         }
     }
 
@@ -119,7 +132,13 @@ impl Cluster {
 
     /// Starts the NameNode, on its old port if it had one.
     pub async fn start_namenode(&mut self) -> Result<()> {
-        let namenode = NameNode::start(self.conf.clone()).await.context("start the NameNode")?;
+        let mut env = Env::system();
+        if let Some(clock) = &self.clock {
+            env.clock = clock.clone();
+        }
+        let namenode = NameNode::start_with(self.conf.clone(), env)
+            .await
+            .context("start the NameNode")?;
         let address = namenode.rpc_addr().to_string();
         self.conf.set("fs.defaultFS", format!("hdfs://{address}"));
         self.conf.set("dfs.namenode.rpc-address", address);
