@@ -42,6 +42,7 @@ JUDGES = [
     ("tokens", ["hdfs-native"], False),
     ("exceptions", [], False),
     ("oracle", ["hdfs-native"], False),
+    ("lease_recovery", ["hdfs-native"], False),
     ("mixed_pipelines", [], False),
     ("fuzz_ports", ["hdfs-native"], False),
 ]

@@ -39,7 +39,16 @@ class Node:
         self.make, self.folder, self.children, self.name, self.start = make, folder, children, name, start
 
     def holds_open(self):
-        return {int(re.search(r"blk_(\d+)_", path)[1]) for path in glob.glob(f"{self.folder}/current/BP-*/current/rbw/blk_*.meta")}
+        """(block id, stamp) of the replicas being written, and of what a pipeline left behind."""
+        return {tuple(map(int, re.search(r"blk_(\d+)_(\d+)", path).groups()))
+                for path in glob.glob(f"{self.folder}/current/BP-*/current/rbw/blk_*.meta")}
+
+
+def in_pipeline(nodes):
+    """Those that hold the newest open block with its newest stamp."""
+    held = [(node, node.holds_open()) for node in nodes]
+    newest = max((replica for _, replicas in held for replica in replicas), default=None)
+    return [node for node, replicas in held if newest in replicas]
 
 
 def our_guest(ours, theirs, number):
@@ -97,7 +106,7 @@ def journey(judge, name, clients, kind, nodes, salt):
         writer("create", path)
         put(writer, 100_001)
         seen(reader, "flushed bytes are seen")
-        makes = {node.make for node in nodes if node.holds_open()}
+        makes = {node.make for node in in_pipeline(nodes)}
         judge.equal(f"{name}: makes of DataNodes in the pipeline", makes, {node.make for node in nodes})
         put(writer, 1_500_000)
         writer("close", path)
@@ -113,7 +122,7 @@ def journey(judge, name, clients, kind, nodes, salt):
         put(writer, 10)
         for make in sorted(makes):
             put(writer, 5_000)
-            victim = next((node for node in nodes if node.make == make and node.holds_open()), None)
+            victim = next((node for node in in_pipeline(nodes) if node.make == make), None)
             if not judge.check(f"{name}: a DataNode of {make} holds the open block", victim):
                 continue
             victim.children.kill(victim.name)
@@ -158,7 +167,7 @@ def spread(judge, clients, nodes, what):
                 client("create", "/spread")
                 client("write", "/spread", 1, 0, 10)
                 client("hflush", "/spread")
-                used = sum(bool(node.holds_open()) for node in nodes)
+                used = len(in_pipeline(nodes))
                 client("close", "/spread")
                 client("delete", "/spread")
                 return used == len(nodes)

@@ -1,6 +1,6 @@
 """TCP relays that spoil what passes: each listens where a DataNode is advertised and hands on to where it really is.
 
-Towards the DataNode the last byte of every larger piece is flipped while `spoils` is set; the way back is left alone.
+Towards the DataNode the last byte of every larger piece is changed while `spoils` is set; the way back is left alone.
 """
 
 import selectors
@@ -60,7 +60,8 @@ class Relay:
             piece = bytearray(source.recv(PIECE))
             if piece:
                 if inwards and self.spoils and len(piece) >= LEAST:
-                    piece[-1] ^= 0x55
+                    # Added, not flipped: the next relay of a pipeline would flip it back.
+                    piece[-1] = (piece[-1] + 85) % 256
                     self.spoiled += 1
                 target.sendall(piece)
                 return

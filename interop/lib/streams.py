@@ -19,6 +19,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 DRIVER = "StreamDriver"
 START_SECONDS = 60
 ANSWER_SECONDS = 120
+# hdfs-native 0.14 hangs where all packets are sent when the ack of one tells of a failed DataNode: it waits for its own sender.
+NATIVE_SECONDS = 20
 SALT_STEP, FACTOR = 1_000_003, 2_654_435_761
 BLOCK = 1 << 20
 
@@ -47,6 +49,7 @@ class Streams:
 
     def __init__(self, kind, command, folder):
         self.kind = kind
+        self.patience = NATIVE_SECONDS if kind == "native" else ANSWER_SECONDS
         self.paused = False
         self.late = False
         self.buffer = b""
@@ -79,15 +82,15 @@ class Streams:
         except OSError as error:
             raise Silent(f"{self.kind}: {error}") from None
 
-    def answer(self, seconds=ANSWER_SECONDS):
+    def answer(self, seconds=None):
         """What follows OK."""
-        line = self.line(seconds)
+        line = self.line(seconds or self.patience)
         word, _, rest = line.partition(" ")
         if word != "OK":
             raise Refused(rest if word == "FAILED" else line)
         return rest
 
-    def __call__(self, *words, seconds=ANSWER_SECONDS):
+    def __call__(self, *words, seconds=None):
         self.send(*words)
         return self.answer(seconds)
 
