@@ -318,3 +318,32 @@ async fn appends_can_be_switched_off() {
         )
     );
 }
+
+#[tokio::test]
+async fn a_report_waits_until_safe_mode_is_over() {
+    let world = World::start(&[]).await;
+    world.open_with_block("/f").await;
+    assert!(!world.recover_lease("/f").await);
+    let orders = world.beat_all().await;
+    let [(_, order)] = orders.as_slice() else {
+        panic!("one primary: {orders:?}");
+    };
+    let safe_mode = |action: SafeModeActionProto| SetSafeModeRequestProto {
+        action: action as i32,
+        checked: None,
+    };
+    let enter = safe_mode(SafeModeActionProto::SafemodeEnter);
+    world.client.call::<_, ()>("setSafeMode", enter).await.expect("on");
+    let refused = world.report(order, 5, &[0]).await.expect_err("safe mode");
+    assert_eq!(
+        (refused.kind, refused.first_line()),
+        (
+            ErrorKind::SafeMode,
+            "Cannot commitBlockSynchronization while in safe mode. Name node is in safe mode."
+        )
+    );
+    let leave = safe_mode(SafeModeActionProto::SafemodeLeave);
+    world.client.call::<_, ()>("setSafeMode", leave).await.expect("off");
+    world.report(order, 5, &[0]).await.expect("reported");
+    assert!(world.is_closed("/f").await);
+}

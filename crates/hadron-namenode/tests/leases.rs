@@ -273,7 +273,10 @@ async fn a_dead_client_loses_all_its_files_and_others_keep_theirs() {
         renew(&client).await;
     }
     let closing = async {
-        while open_files(&client, Some("/d"), &[OpenFilesTypeProto::AllOpenFiles]).await != [] {
+        while !open_files(&client, Some("/d"), &[OpenFilesTypeProto::AllOpenFiles])
+            .await
+            .is_empty()
+        {
             clock.advance(Duration::from_secs(1));
             renew(&client).await;
         }
