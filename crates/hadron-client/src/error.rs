@@ -21,15 +21,21 @@ pub enum FsError {
     #[error("{0}")]
     Config(String),
     /// No replica of a block could be read.
-    #[error("Could not obtain block: {block} file={path}: {cause}")]
+    #[error("Could not obtain block: {block} file={path} {cause}")]
     BlockMissing {
         /// The file.
         path: String,
         /// The block.
         block: String,
-        /// What the last replica tried said.
+        /// Where it should have been, and what the last replica tried said.
         cause: String,
     },
+    /// No DataNode can tell how long the last block of a file being written is.
+    #[error("{0}")]
+    BlockLengthUnknown(String),
+    /// The path has come to mean another file since it was opened.
+    #[error("Blocklist for {0} has changed!")]
+    BlocksChanged(String),
     /// The write stream has failed; nothing more can be written to it.
     #[error("{0}")]
     WriteFailed(Arc<str>),

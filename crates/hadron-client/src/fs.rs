@@ -5,14 +5,14 @@ use crate::lease::LeaseRenewer;
 use crate::listing::Listing;
 use crate::namenode::{NameNode, NameNodeSettings};
 use crate::peers::PeerCache;
-use crate::reader::FileReader;
+use crate::reader::{FileReader, HedgedReads, Hedging};
 use crate::settings::ClientSettings;
 use crate::status::{
     BlockLocation, ContentSummary, FileStatus, FsStats, NodeReport, ReportKind, SafeModeAction, ServerDefaults,
 };
 use crate::writer::{self, CreateOptions, FileWriter};
-use hadron_env::Configuration;
 use hadron_env::config::keys;
+use hadron_env::{Configuration, Random, SystemRandom};
 use hadron_proto::hdfs as proto;
 use hadron_types::{FsAction, FsPath, FsPermission, TimeMs};
 use std::sync::Arc;
@@ -38,6 +38,16 @@ pub(crate) struct Shared {
     pub(crate) authority: String,
     pub(crate) renewer: Arc<LeaseRenewer>,
     pub(crate) peers: Arc<PeerCache>,
+    pub(crate) hedging: Option<Hedging>,
+    pub(crate) random: SystemRandom,
+}
+
+impl Shared {
+    /// A number in 0..1.
+    pub(crate) fn random_fraction(&self) -> f64 {
+        const STEPS: u64 = 1 << 32;
+        self.random.below(STEPS) as f64 / STEPS as f64
+    }
 }
 
 impl HadronFs {
@@ -66,6 +76,8 @@ impl HadronFs {
         let shared = Shared {
             renewer: LeaseRenewer::new(Arc::clone(&namenode), client_name.clone()),
             peers: PeerCache::new(settings.peer_cache_capacity, settings.peer_cache_expiry),
+            hedging: Hedging::new(settings.hedged_read_places, settings.hedged_read_threshold),
+            random: SystemRandom::new(),
             namenode,
             client_name,
             user: user.to_owned(),
@@ -100,6 +112,10 @@ impl HadronFs {
     /// Idle DataNode connections this client keeps.
     pub fn idle_connections(&self) -> usize {
         self.shared.peers.len()
+    }
+    /// How often this client's reads were hedged; all 0 when that is off.
+    pub fn hedged_reads(&self) -> HedgedReads {
+        self.shared.hedging.as_ref().map(Hedging::counts).unwrap_or_default()
     }
     /// `/user/<user>`, which relative paths are under.
     pub fn home_dir(&self) -> FsPath {

@@ -26,7 +26,7 @@ pub use error::{FsError, Result};
 pub use fs::HadronFs;
 pub use listing::Listing;
 pub use quotas::{QuotaChange, QuotaUsage, StoragePolicyInfo};
-pub use reader::FileReader;
+pub use reader::{FileReader, HedgedReads};
 pub use settings::ClientSettings;
 pub use status::{
     BlockLocation, ContentSummary, FileKind, FileStatus, FsStats, Location, NodeReport, ReportKind, SafeModeAction,

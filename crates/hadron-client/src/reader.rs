@@ -1,19 +1,28 @@
 //! Reading one file, block by block, from whichever replica works.
 //!
-//! What it does not do: short-circuit reads, hedged reads, erasure coding.
+//! What it does not do: short-circuit reads, erasure coding.
 //! Invariants: bytes are given out only after their chunk matched its checksum; a DataNode that failed is not asked
-//! again for this file until every other replica of a block failed too; what arrives is not copied until it reaches the
-//! caller's buffer.
+//! again for this file until every other replica of a block failed too, but for a connection that merely broke, which is
+//! made again once; what arrives is not copied until it reaches the caller's buffer.
 
+mod attempt;
 mod block;
+mod hedged;
+mod joined;
 mod locations;
+mod visible_length;
+
+pub use hedged::HedgedReads;
+pub(crate) use hedged::Hedging;
 
 use crate::error::Result;
 use crate::fs::Shared;
-use block::BlockReader;
-use bytes::{Buf, Bytes, BytesMut};
+use attempt::Attempt;
+use block::{BlockReader, ReadFault};
+use bytes::{Buf, Bytes};
 use futures::future::BoxFuture;
 use hadron_types::FsPath;
+use joined::Joined;
 use locations::Locations;
 use std::io::{self, SeekFrom};
 use std::pin::Pin;
@@ -74,35 +83,34 @@ impl FileReader {
     }
 
     /// Reads up to `len` bytes at `offset`, fewer only at the end of the file. Does not move the position; many may run
-    /// at a time.
+    /// at a time. With hedging on, a replica that is slow has a second one asked beside it.
     pub async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
         let end = offset.saturating_add(len as u64).min(self.len());
+        let mut joined = Joined::new(end.saturating_sub(offset) as usize);
         let mut pos = offset;
-        let mut first = Bytes::new();
-        let mut rest = BytesMut::new();
         let mut block = None;
         while pos < end {
-            let (bytes, used) = fetch(Arc::clone(&self.locations), pos, end, block.take()).await;
+            let (bytes, used) = match &self.locations.shared().hedging {
+                Some(hedging) => {
+                    let mut attempt = Attempt::default();
+                    let read = hedged::read_hedged(&self.locations, hedging, pos, end, &mut attempt).await;
+                    self.locations.report_corrupt(&mut attempt).await;
+                    (read, None)
+                }
+                None => fetch(Arc::clone(&self.locations), pos, end, block.take()).await,
+            };
             let bytes = bytes?;
             block = used;
             if bytes.is_empty() {
                 break;
             }
             pos += bytes.len() as u64;
-            if first.is_empty() {
-                first = bytes;
-            } else {
-                rest.reserve((end - offset) as usize - rest.len());
-                if rest.is_empty() {
-                    rest.extend_from_slice(&first);
-                }
-                rest.extend_from_slice(&bytes);
-            }
+            joined.push(bytes);
         }
         if let Some(block) = block {
             block.finish().await;
         }
-        Ok(if rest.is_empty() { first } else { rest.freeze() })
+        Ok(joined.into_bytes())
     }
 
     /// Moves to `offset`, which may be beyond the end (reads then give nothing).
@@ -153,16 +161,38 @@ impl FileReader {
 /// Fetches what follows `pos`, over `block` if it stands there, trying replicas until one works. Reads at most up to
 /// `end`, and not beyond the block. Empty only when the file ends at `pos`.
 async fn fetch(locations: Arc<Locations>, pos: u64, end: u64, block: Option<Box<BlockReader>>) -> Fetched {
+    let mut attempt = Attempt::default();
+    let fetched = try_fetch(&locations, pos, end, block, &mut attempt).await;
+    locations.report_corrupt(&mut attempt).await;
+    match fetched {
+        Ok((bytes, rest)) => (Ok(bytes), rest),
+        Err(error) => (Err(error), None),
+    }
+}
+
+async fn try_fetch(
+    locations: &Locations,
+    pos: u64,
+    end: u64,
+    block: Option<Box<BlockReader>>,
+    attempt: &mut Attempt,
+) -> Result<(Bytes, Option<Box<BlockReader>>)> {
     let mut block = block.filter(|block| block.file_position() == pos);
-    let mut rounds = 0;
     loop {
         let mut reader = match block.take() {
             Some(reader) => reader,
-            None => match locations.open_block(pos, end, &mut rounds).await {
-                Ok(Some(reader)) => Box::new(reader),
-                Ok(None) => return (Ok(Bytes::new()), None),
-                Err(error) => return (Err(error), None),
-            },
+            None => {
+                let Some(asked) = locations.choose(pos, end, attempt).await? else {
+                    return Ok((Bytes::new(), None));
+                };
+                match BlockReader::open(Arc::clone(locations.shared()), asked.clone()).await {
+                    Ok(reader) => Box::new(reader),
+                    Err(fault) => {
+                        locations.note_fault(&asked, &fault, attempt);
+                        continue;
+                    }
+                }
+            }
         };
         match reader.next_bytes().await {
             Ok(Some(bytes)) => {
@@ -173,10 +203,15 @@ async fn fetch(locations: Arc<Locations>, pos: u64, end: u64, block: Option<Box<
                 } else {
                     Some(reader)
                 };
-                return (Ok(bytes), rest);
+                return Ok((bytes, rest));
             }
             Ok(None) => reader.finish().await,
-            Err(fault) => locations.replica_failed(&reader, fault).await,
+            // A DataNode may close the connection of a reader that paused for long: that is no reason to shun it.
+            Err(ReadFault::Io(error)) if !attempt.same_node_retried && error.kind() != io::ErrorKind::TimedOut => {
+                tracing::debug!(%error, pos, "connection broke while reading; connecting again");
+                attempt.same_node_retried = true;
+            }
+            Err(fault) => locations.note_fault(reader.asked(), &fault, attempt),
         }
     }
 }

@@ -56,6 +56,10 @@ pub struct ClientSettings {
     pub last_block_length_interval: Duration,
     /// Bytes of a file whose block locations are asked for at once.
     pub prefetch_size: u64,
+    /// Second reads beside slow ones at a time; 0: none.
+    pub hedged_read_places: usize,
+    /// When a read counts as slow.
+    pub hedged_read_threshold: Duration,
     /// Idle DataNode connections kept.
     pub peer_cache_capacity: usize,
     /// How long they are kept.
@@ -132,6 +136,8 @@ impl ClientSettings {
             last_block_length_retries: conf.get(keys::DFS_CLIENT_RETRY_TIMES_GET_LAST_BLOCK_LENGTH),
             last_block_length_interval: conf.get(keys::DFS_CLIENT_RETRY_INTERVAL_GET_LAST_BLOCK_LENGTH),
             prefetch_size: prefetch_size.max(1),
+            hedged_read_places: conf.get(keys::DFS_CLIENT_HEDGED_READ_THREADPOOL_SIZE),
+            hedged_read_threshold: conf.get(keys::DFS_CLIENT_HEDGED_READ_THRESHOLD),
             peer_cache_capacity: conf.get(keys::DFS_CLIENT_SOCKETCACHE_CAPACITY),
             peer_cache_expiry: conf.get(keys::DFS_CLIENT_SOCKETCACHE_EXPIRY),
             use_datanode_hostname: conf.get(keys::DFS_CLIENT_USE_DATANODE_HOSTNAME),

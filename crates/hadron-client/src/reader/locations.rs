@@ -1,19 +1,20 @@
-//! Where a file's blocks are, and which replicas failed.
+//! Where a file's blocks are, and which DataNodes failed.
 //!
 //! Locations are fetched in stretches of the prefetch size and kept; they are fetched again when every replica of a
-//! block failed. Invariant: no lock is held while anything waits.
+//! block failed, or a block token was refused. The file keeps the length it had when it was opened, and its blocks: a
+//! path that has come to mean another file is noticed, so that two files are never read as one.
+//! Invariant: no lock is held while anything waits.
 
-use super::block::{BlockRange, BlockReader, ReadFault};
+use super::attempt::{Attempt, round_wait};
+use super::block::{BlockRange, ReadFault};
+use super::visible_length::visible_length;
 use crate::datanode;
 use crate::error::{FsError, Result};
 use crate::fs::{Shared, text};
-use hadron_net::{RpcClient, RpcClientOptions};
 use hadron_proto::hdfs as proto;
-use hadron_proto::protocol::CLIENT_DATANODE_PROTOCOL;
-use hadron_types::FsPath;
+use hadron_types::{ExtendedBlock, FsPath, StorageType};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Located blocks that are kept for one open file; beyond it those first in the file are forgotten.
@@ -31,172 +32,235 @@ pub(super) struct Locations {
 struct Known {
     /// By position in the file.
     blocks: BTreeMap<u64, Arc<proto::LocatedBlockProto>>,
-    /// DataNodes that failed, by their permanent name, and what the last one said.
-    dead: HashSet<String>,
+    /// Position and id of the last block when the file was opened.
+    last: Option<(u64, u64)>,
+    /// DataNodes that failed, by their permanent name, as they are shown to people.
+    dead: BTreeMap<String, String>,
+    /// What the last one said.
     last_fault: String,
 }
 
 impl Locations {
     /// Asks the NameNode for the first stretch, and DataNodes for the length of a last block being written.
+    ///
+    /// Errors: BlockLengthUnknown when that cannot be learned; NameNode errors.
     pub(super) async fn open(shared: Arc<Shared>, path: &FsPath) -> Result<Self> {
-        let first = ask(&shared, path, 0).await?;
-        let mut known = Known::default();
-        let mut file_len = first.file_length;
-        if let Some(last) = first.last_block.as_ref().filter(|_| !first.is_last_block_complete) {
-            let visible = visible_length(&shared, path, last).await?;
-            file_len += visible;
-            let mut last = last.clone();
-            last.b.num_bytes = Some(visible);
-            last.offset = first.file_length;
-            known.insert(last);
+        let mut tries = 0;
+        loop {
+            let found = ask(&shared, path, 0).await?;
+            let (last, cause) = match being_written(&found) {
+                None => return Ok(Self::new(shared, path, found, 0)),
+                Some(last) => match visible_length(&shared, last).await {
+                    Ok(visible) => return Ok(Self::new(shared, path, found, visible)),
+                    Err(cause) => (last, cause),
+                },
+            };
+            // DataNodes may be restarting, or have not reported yet: the NameNode knows more in a while.
+            if tries >= shared.settings.last_block_length_retries {
+                return Err(match last.locs.is_empty() {
+                    true => FsError::BlockLengthUnknown("Could not obtain the last block locations.".to_owned()),
+                    false => FsError::BlockLengthUnknown(format!(
+                        "Cannot obtain block length for {}: {cause}",
+                        describe(last)
+                    )),
+                });
+            }
+            tries += 1;
+            tracing::warn!(%path, block = last.b.block_id, cause, tries, "cannot learn the length of the last block yet");
+            tokio::time::sleep(shared.settings.last_block_length_interval).await;
         }
-        for block in first.blocks {
-            if block.offset < first.file_length {
+    }
+
+    /// `visible`: length of the block being written, if there is one.
+    fn new(shared: Arc<Shared>, path: &FsPath, found: proto::LocatedBlocksProto, visible: u64) -> Self {
+        let mut known = Known::default();
+        let complete_len = found.file_length;
+        let mut file_len = complete_len;
+        if let Some(mut last) = found.last_block {
+            if !found.is_last_block_complete {
+                file_len += visible;
+                last.b.num_bytes = Some(visible);
+                last.offset = complete_len;
+            }
+            // A block nobody has written to may yet be abandoned for another one.
+            if last.b.num_bytes() > 0 {
+                known.last = Some((last.offset, last.b.block_id));
+                known.insert(last);
+            }
+        }
+        for block in found.blocks {
+            if block.offset < complete_len {
                 known.insert(block);
             }
         }
-        Ok(Self {
+        Self {
             shared,
             path: path.clone(),
             file_len,
             known: Mutex::new(known),
-        })
+        }
     }
 
     pub(super) fn file_len(&self) -> u64 {
         self.file_len
     }
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
 
-    /// Opens a replica at `pos` for reading up to `end` or the end of its block. `rounds`: how often every replica of
-    /// the block failed during this fetch. `None` at the end of the file.
+    /// Chooses the replica from which to read what is at `pos`, up to `end` or the end of its block. When every one
+    /// failed: waits, asks the NameNode again and gives each another chance. `None` at the end of the file.
     ///
     /// Errors: BlockMissing when the settings' number of rounds is exceeded; NameNode errors.
-    pub(super) async fn open_block(&self, pos: u64, end: u64, rounds: &mut usize) -> Result<Option<BlockReader>> {
+    pub(super) async fn choose(&self, pos: u64, end: u64, attempt: &mut Attempt) -> Result<Option<BlockRange>> {
         if pos >= self.file_len {
             return Ok(None);
         }
-        let mut may_refetch_token = true;
         loop {
-            let located = self.block_at(pos).await?;
-            let Some(node) = self.first_live(&located) else {
-                self.next_round(pos, &located, rounds).await?;
-                continue;
-            };
-            let block_end = located.b.num_bytes();
-            let asked = BlockRange {
-                range: pos - located.offset..block_end.min(end.saturating_sub(located.offset)),
-                node,
-                located,
-            };
-            match BlockReader::open(Arc::clone(&self.shared), asked.clone()).await {
-                Ok(reader) => return Ok(Some(reader)),
-                Err(ReadFault::Token(text)) if may_refetch_token => {
-                    tracing::info!(path = %self.path, pos, refusal = text, "fetching a new block token");
-                    may_refetch_token = false;
-                    self.known.lock().blocks.remove(&asked.located.offset);
-                }
-                Err(fault) => self.note_fault(&asked, fault).await,
+            let located = self.block_at(pos, attempt.stale).await?;
+            attempt.stale = false;
+            match self.pick(&located, pos, end, &[]) {
+                Some(asked) => return Ok(Some(asked)),
+                None => self.next_round(&located, attempt).await?,
             }
         }
     }
 
-    /// A read that was open failed.
-    pub(super) async fn replica_failed(&self, reader: &BlockReader, fault: ReadFault) {
-        self.note_fault(reader.asked(), fault).await;
+    /// Another live replica of the block of `asked` than those `ignored`, for the same range; does not wait.
+    pub(super) fn choose_another(&self, asked: &BlockRange, ignored: &[String]) -> Option<BlockRange> {
+        let (offset, range) = (asked.located.offset, &asked.range);
+        self.pick(&asked.located, offset + range.start, offset + range.end, ignored)
     }
 
-    async fn note_fault(&self, asked: &BlockRange, fault: ReadFault) {
+    fn pick(
+        &self,
+        located: &Arc<proto::LocatedBlockProto>,
+        pos: u64,
+        end: u64,
+        ignored: &[String],
+    ) -> Option<BlockRange> {
+        let known = self.known.lock();
+        let node = located.locs.iter().position(|info| {
+            let name = &info.id.datanode_uuid;
+            !known.dead.contains_key(name) && !ignored.contains(name)
+        })?;
+        let block_end = located.b.num_bytes();
+        Some(BlockRange {
+            range: pos - located.offset..block_end.min(end.saturating_sub(located.offset)),
+            node,
+            located: Arc::clone(located),
+        })
+    }
+
+    /// A replica could not be read: remembers its node as dead, a corrupt one for the report, and a refused token as a
+    /// reason to ask the NameNode, once.
+    pub(super) fn note_fault(&self, asked: &BlockRange, fault: &ReadFault, attempt: &mut Attempt) {
         let info = asked.info();
         let addr = datanode::transfer_addr(info);
-        tracing::warn!(path = %self.path, block = asked.located.b.block_id, addr, %fault, "cannot read replica");
+        if let ReadFault::Token(refusal) = fault
+            && !attempt.token_refetched
         {
-            let mut known = self.known.lock();
-            known.dead.insert(info.id.datanode_uuid.clone());
-            known.last_fault = format!("{addr}: {fault}");
+            tracing::info!(path = %self.path, block = asked.located.b.block_id, addr, refusal, "fetching a new block token");
+            attempt.token_refetched = true;
+            attempt.stale = true;
+            return;
         }
+        tracing::warn!(path = %self.path, block = asked.located.b.block_id, addr, %fault, "cannot read replica");
         if matches!(fault, ReadFault::Corrupt(_)) {
-            self.report_bad(asked).await;
+            attempt.note_corrupt(asked);
         }
-    }
-
-    async fn report_bad(&self, asked: &BlockRange) {
-        let pick = |list: &[String]| list.get(asked.node).cloned().into_iter().collect();
-        let block = proto::LocatedBlockProto {
-            locs: vec![asked.info().clone()],
-            storage_i_ds: pick(&asked.located.storage_i_ds),
-            storage_types: asked
-                .located
-                .storage_types
-                .get(asked.node)
-                .copied()
-                .into_iter()
-                .collect(),
-            is_cached: Vec::new(),
-            corrupt: true,
-            ..proto::LocatedBlockProto::clone(&asked.located)
-        };
-        let request = proto::ReportBadBlocksRequestProto { blocks: vec![block] };
-        if let Err(error) = self.shared.namenode.report_bad_blocks(&request).await {
-            tracing::warn!(path = %self.path, %error, "cannot report bad replica");
-        }
-    }
-
-    fn first_live(&self, located: &proto::LocatedBlockProto) -> Option<usize> {
-        let known = self.known.lock();
-        located
-            .locs
-            .iter()
-            .position(|info| !known.dead.contains(&info.id.datanode_uuid))
-    }
-
-    /// Every replica failed: waits, forgets what is known of the block and who is dead, and lets the caller try again.
-    async fn next_round(&self, pos: u64, located: &proto::LocatedBlockProto, rounds: &mut usize) -> Result<()> {
-        let settings = &self.shared.settings;
-        if *rounds >= settings.max_block_acquire_failures {
-            let last_fault = self.known.lock().last_fault.clone();
-            return Err(FsError::BlockMissing {
-                path: text(&self.path),
-                block: hadron_types::ExtendedBlock::from(&located.b).to_string(),
-                cause: if last_fault.is_empty() {
-                    "no replica is known".to_owned()
-                } else {
-                    last_fault
-                },
-            });
-        }
-        // Grows with the rounds, as Hadoop's; the random half of its window is left out: two clients that met the same
-        // failure ask different DataNodes anyway, since the NameNode shuffles.
-        tokio::time::sleep(settings.retry_window_base * (2 * *rounds as u32 + 1) / 2).await;
-        *rounds += 1;
         let mut known = self.known.lock();
-        known.dead.clear();
-        if located.offset <= pos {
-            known.blocks.remove(&located.offset);
+        known
+            .dead
+            .insert(info.id.datanode_uuid.clone(), describe_node(&asked.located, asked.node));
+        known.last_fault = format!("{addr}: {fault}");
+    }
+
+    /// Tells the NameNode of the corrupt replicas that a finished read met.
+    pub(super) async fn report_corrupt(&self, attempt: &mut Attempt) {
+        let blocks = attempt.take_reports();
+        if blocks.is_empty() {
+            return;
         }
+        let request = proto::ReportBadBlocksRequestProto { blocks };
+        if let Err(error) = self.shared.namenode.report_bad_blocks(&request).await {
+            tracing::warn!(path = %self.path, %error, "cannot report corrupt replicas");
+        }
+    }
+
+    /// Every replica failed: waits, forgets who is dead, and has the block located anew.
+    async fn next_round(&self, located: &proto::LocatedBlockProto, attempt: &mut Attempt) -> Result<()> {
+        let settings = &self.shared.settings;
+        if attempt.rounds >= settings.max_block_acquire_failures {
+            return Err(self.missing(located));
+        }
+        let wait = round_wait(
+            settings.retry_window_base,
+            attempt.rounds,
+            self.shared.random_fraction(),
+        );
+        tracing::info!(
+            path = %self.path,
+            block = located.b.block_id,
+            rounds = attempt.rounds,
+            ?wait,
+            "no replica can be read; asking for new locations after a wait"
+        );
+        tokio::time::sleep(wait).await;
+        attempt.rounds += 1;
+        attempt.stale = true;
+        self.known.lock().dead.clear();
         Ok(())
     }
 
-    /// The block at `pos`, which is inside the file.
-    async fn block_at(&self, pos: u64) -> Result<Arc<proto::LocatedBlockProto>> {
-        if let Some(found) = self.known.lock().find(pos) {
+    fn missing(&self, located: &proto::LocatedBlockProto) -> FsError {
+        let known = self.known.lock();
+        let nodes: String = (0..located.locs.len())
+            .map(|node| format!(" {}", describe_node(located, node)))
+            .collect();
+        let dead: String = known.dead.values().map(|node| format!(" {node}")).collect();
+        let mut cause = format!("No live nodes contain current block Block locations:{nodes} Dead nodes: {dead}");
+        if !known.last_fault.is_empty() {
+            cause += &format!("; the last one failed with: {}", known.last_fault);
+        }
+        FsError::BlockMissing {
+            path: text(&self.path),
+            block: ExtendedBlock::from(&located.b).to_string(),
+            cause,
+        }
+    }
+
+    /// The block at `pos`, which is inside the file; from the NameNode if it is not known or `stale`.
+    async fn block_at(&self, pos: u64, stale: bool) -> Result<Arc<proto::LocatedBlockProto>> {
+        if !stale && let Some(found) = self.known.lock().find(pos) {
             return Ok(found);
         }
         let stretch = ask(&self.shared, &self.path, pos).await?;
         let mut known = self.known.lock();
-        let last = stretch
-            .last_block
-            .filter(|last| !stretch.is_last_block_complete && last.offset <= pos);
+        if !known.agrees_with(&stretch) {
+            return Err(FsError::BlocksChanged(text(&self.path)));
+        }
+        let complete_len = stretch.file_length;
+        let is_open = !stretch.is_last_block_complete;
+        let last = stretch.last_block.filter(|last| is_open && last.offset <= pos);
+        let mut found = None;
         for mut block in stretch.blocks.into_iter().chain(last) {
-            if block.offset + block.b.num_bytes() > self.file_len {
-                // It grew since the file was opened; readers keep the length they saw.
-                block.b.num_bytes = Some(self.file_len.saturating_sub(block.offset));
-            } else if block.offset + block.b.num_bytes() < self.file_len && block.offset >= stretch.file_length {
-                // Still being written: the NameNode does not know the length that DataNodes told us.
+            if block.offset >= self.file_len {
+                continue;
+            }
+            let end = block.offset + block.b.num_bytes();
+            let is_unfinished = is_open && block.offset >= complete_len;
+            if end > self.file_len || (is_unfinished && end < self.file_len) {
+                // Readers keep the length they saw: the block grew since, or is being written, and then only DataNodes
+                // know how long it is.
                 block.b.num_bytes = Some(self.file_len - block.offset);
             }
-            known.insert(block);
+            let block = known.insert(block);
+            if block.offset <= pos && pos < block.offset + block.b.num_bytes() {
+                found = Some(block);
+            }
         }
-        known.find(pos).ok_or_else(|| FsError::BlockMissing {
+        found.ok_or_else(|| FsError::BlockMissing {
             path: text(&self.path),
             block: format!("at offset {pos}"),
             cause: "the name node knows no block there any more".to_owned(),
@@ -205,17 +269,39 @@ impl Locations {
 }
 
 impl Known {
-    fn insert(&mut self, block: proto::LocatedBlockProto) {
+    fn insert(&mut self, block: proto::LocatedBlockProto) -> Arc<proto::LocatedBlockProto> {
         if self.blocks.len() >= MAX_KEPT_BLOCKS {
             self.blocks.pop_first();
         }
-        self.blocks.insert(block.offset, Arc::new(block));
+        let block = Arc::new(block);
+        self.blocks.insert(block.offset, Arc::clone(&block));
+        block
     }
 
     fn find(&self, pos: u64) -> Option<Arc<proto::LocatedBlockProto>> {
         let (offset, block) = self.blocks.range(..=pos).next_back()?;
         (pos < offset + block.b.num_bytes()).then(|| Arc::clone(block))
     }
+
+    /// Whether `stretch` is of the file that was opened: the same blocks at the same places.
+    fn agrees_with(&self, stretch: &proto::LocatedBlocksProto) -> bool {
+        stretch.blocks.iter().chain(&stretch.last_block).all(|block| {
+            let known = self.blocks.get(&block.offset).map(|known| known.b.block_id);
+            let last = self
+                .last
+                .filter(|(offset, _)| *offset == block.offset)
+                .map(|(_, id)| id);
+            known.or(last).is_none_or(|id| id == block.b.block_id)
+        })
+    }
+}
+
+/// The last block, when its length is only known to DataNodes.
+fn being_written(found: &proto::LocatedBlocksProto) -> Option<&proto::LocatedBlockProto> {
+    let last = found.last_block.as_ref().filter(|_| !found.is_last_block_complete)?;
+    // Without nodes and without length it was never written to.
+    let is_untouched = last.locs.is_empty() && last.b.num_bytes() == 0;
+    (!is_untouched).then_some(last)
 }
 
 async fn ask(shared: &Shared, path: &FsPath, offset: u64) -> Result<proto::LocatedBlocksProto> {
@@ -228,112 +314,27 @@ async fn ask(shared: &Shared, path: &FsPath, offset: u64) -> Result<proto::Locat
     response.locations.ok_or_else(|| FsError::not_found(path.as_str()))
 }
 
-/// Asks the DataNodes of a block being written how much of it every node acked.
-async fn visible_length(shared: &Shared, path: &FsPath, last: &proto::LocatedBlockProto) -> Result<u64> {
-    if last.locs.is_empty() && last.b.num_bytes() == 0 {
-        return Ok(0);
-    }
-    let mut cause = "no replica is known".to_owned();
-    for round in 0..=shared.settings.last_block_length_retries {
-        if round > 0 {
-            tokio::time::sleep(shared.settings.last_block_length_interval).await;
-        }
-        let mut answers = LengthAnswers::default();
-        for info in &last.locs {
-            if let Some(len) = answers.take(replica_visible_length(shared, info, last).await) {
-                return Ok(len);
-            }
-        }
-        if answers.all_without() {
-            return Ok(0);
-        }
-        if !answers.cause.is_empty() {
-            cause = answers.cause;
-        }
-    }
-    Err(FsError::BlockMissing {
-        path: text(path),
-        block: hadron_types::ExtendedBlock::from(&last.b).to_string(),
-        cause: format!("Cannot obtain block length: {cause}"),
-    })
+/// Hadoop's words for a located block.
+fn describe(located: &proto::LocatedBlockProto) -> String {
+    let nodes: Vec<String> = (0..located.locs.len())
+        .map(|node| describe_node(located, node))
+        .collect();
+    format!(
+        "LocatedBlock{{{}; getBlockSize()={}; corrupt={}; offset={}; locs=[{}]}}",
+        ExtendedBlock::from(&located.b),
+        located.b.num_bytes(),
+        located.corrupt,
+        located.offset,
+        nodes.join(", ")
+    )
 }
 
-/// What the nodes of an open block said about its length, none of which was one.
-#[derive(Default)]
-struct LengthAnswers {
-    asked: usize,
-    without: usize,
-    cause: String,
-}
-
-impl LengthAnswers {
-    /// Notes an answer; the length if it is one. A node that restarted says -1: its replica cannot be read.
-    fn take(&mut self, answer: Result<i64>) -> Option<u64> {
-        self.asked += 1;
-        match answer.map(u64::try_from) {
-            Ok(Ok(len)) => return Some(len),
-            Ok(Err(_)) => self.cause = "its replica waits for recovery".to_owned(),
-            Err(error) => {
-                self.without += usize::from(error.kind() == Some(hadron_types::ErrorKind::ReplicaNotFound));
-                self.cause = error.to_string();
-            }
-        }
-        None
-    }
-
-    /// Whether every node has no replica: then the pipeline is only being set up.
-    fn all_without(&self) -> bool {
-        self.asked > 0 && self.without == self.asked
-    }
-}
-
-async fn replica_visible_length(
-    shared: &Shared,
-    info: &proto::DatanodeInfoProto,
-    located: &proto::LocatedBlockProto,
-) -> Result<i64> {
-    let ip: IpAddr = info
-        .id
-        .ip_addr
-        .parse()
-        .map_err(|_| FsError::Config(format!("bad address {}", info.id.ip_addr)))?;
-    let port = u16::try_from(info.id.ipc_port).map_err(|_| FsError::Config("bad IPC port".to_owned()))?;
-    let mut options = RpcClientOptions::new(&shared.user, CLIENT_DATANODE_PROTOCOL);
-    options.connect_timeout = shared.settings.connect_timeout;
-    options.call_timeout = Some(shared.settings.socket_timeout);
-    options.token = Some(located.block_token.clone());
-    let client = RpcClient::connect(SocketAddr::new(ip, port), options).await?;
-    let request = proto::GetReplicaVisibleLengthRequestProto {
-        block: located.b.clone(),
-    };
-    let response: proto::GetReplicaVisibleLengthResponseProto =
-        client.call("getReplicaVisibleLength", &request).await?;
-    Ok(response.length as i64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use hadron_types::{ErrorKind, HadoopError};
-
-    #[test]
-    fn the_length_of_an_open_block_is_what_some_replica_shows() {
-        let missing = || Err(FsError::Refused(HadoopError::new(ErrorKind::ReplicaNotFound, "none")));
-        let broken = || Err(FsError::Config("broken".to_owned()));
-        for (answers, expected) in [
-            (vec![Ok(5), Ok(7)], Some(5)),
-            (vec![missing(), Ok(7)], Some(7)),
-            (vec![missing(), missing()], Some(0)),
-            (vec![missing(), broken()], None),
-            (vec![Ok(-1), Ok(7)], Some(7)),
-            (vec![Ok(-1)], None),
-            (vec![Ok(-1), missing()], None),
-            (vec![], None),
-        ] {
-            let mut seen = LengthAnswers::default();
-            let found = answers.iter().find_map(|answer| seen.take(answer.clone()));
-            let known = found.or(seen.all_without().then_some(0));
-            assert_eq!(known, expected, "{answers:?}");
-        }
-    }
+/// Hadoop's words for a replica's place.
+fn describe_node(located: &proto::LocatedBlockProto, node: usize) -> String {
+    let addr = located.locs.get(node).map(datanode::transfer_addr).unwrap_or_default();
+    let storage = located.storage_i_ds.get(node).map_or("", String::as_str);
+    let kind = located.storage_types.get(node).copied();
+    let kind = kind.and_then(|kind| proto::StorageTypeProto::try_from(kind).ok());
+    let kind = kind.map_or(StorageType::Disk.name(), |kind| kind.as_str_name());
+    format!("DatanodeInfoWithStorage[{addr},{storage},{kind}]")
 }
