@@ -1,17 +1,18 @@
-//! `hadron demo`: a cluster loses a DataNode and its NameNode by SIGKILL, and not one byte.
+//! `hadron demo`: a cluster loses a DataNode in the middle of a write and its NameNode, both by SIGKILL, and not one byte.
 //!
 //! NameNode and DataNodes are separate processes of this program, so that a kill is what the kernel makes of it. Each step
 //! says what was done, what was seen and how long it took; the exit code is 0 only if everything held.
 
 mod cluster;
 mod file;
+mod write;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use hadron_client::{BlockLocation, CreateOptions, HadronFs};
+use hadron_client::HadronFs;
 use hadron_types::FsPath;
 
 use crate::cli::DemoArgs;
@@ -78,22 +79,22 @@ async fn tell(args: &DemoArgs, folder: PathBuf, story: &mut Story) -> Result<()>
     story.note(&format!("{} is ready after {}", cluster.url(), time(started.elapsed())));
 
     story.step(&format!(
-        "Write a file of {} MiB with {REPLICAS} replicas, and kill a DataNode half-way",
+        "Write a file of {} MiB with {REPLICAS} replicas, and kill a DataNode that is receiving a block of it",
         args.size
     ));
     let source = file::Content::make(&folder.join("source"), bytes)?;
     story.note(&format!("its SHA-256 is {}", source.sha256));
-    let (victim, written) = write(&fs, &mut cluster, &source, story).await?;
+    let written = write::write(&fs, &mut cluster, &source, story).await?;
     story.note(&format!(
         "{} MiB written in {} ({}/s), the kill included",
         args.size,
-        time(written),
-        rate(bytes, written)
+        time(written.elapsed),
+        rate(bytes, written.elapsed)
     ));
 
     story.step("Wait until every block has three living replicas again, without asking for it");
     let waited = Instant::now();
-    let blocks = wait_replicated(&fs, &victim).await?;
+    let blocks = wait_replicated(&fs, &written.victim).await?;
     story.note(&format!(
         "{blocks} blocks are back at {REPLICAS} replicas after {}, none on the dead DataNode",
         time(waited.elapsed())
@@ -124,64 +125,6 @@ async fn tell(args: &DemoArgs, folder: PathBuf, story: &mut Story) -> Result<()>
         time(story.started.elapsed())
     ));
     Ok(())
-}
-
-/// Writes the file; after half of the blocks a DataNode that holds the last of them is killed. Returns its uuid.
-async fn write(
-    fs: &HadronFs,
-    cluster: &mut Cluster,
-    source: &file::Content,
-    story: &Story,
-) -> Result<(String, Duration)> {
-    let path = FsPath::parse(TARGET)?;
-    let options = CreateOptions {
-        replication: Some(REPLICAS),
-        block_size: Some(BLOCK_BYTES),
-        ..CreateOptions::default()
-    };
-    let started = Instant::now();
-    let mut writer = fs.create(&path, options).await.context("create the file")?;
-    let half = (source.len / 2).div_ceil(BLOCK_BYTES).max(1) * BLOCK_BYTES;
-    let mut victim = None;
-    let mut chunks = source.open()?;
-    let mut written = 0;
-    while let Some(chunk) = chunks.next_chunk()? {
-        writer.write_all(chunk).await.context("write")?;
-        written += chunk.len() as u64;
-        if victim.is_none() && written >= half.min(source.len) {
-            writer.hflush().await.context("flush")?;
-            let located = wait_located(fs, &path).await?;
-            let place = located.locations.first().context("a block without a location")?;
-            cluster.kill_datanode(&place.addr)?;
-            story.note(&format!(
-                "killed the DataNode at {} after {} MiB, between two blocks",
-                place.addr,
-                written >> 20
-            ));
-            victim = Some(place.datanode_uuid.clone());
-        }
-    }
-    writer.close().await.context("close the file")?;
-    Ok((
-        victim.context("the file is too short to kill half-way")?,
-        started.elapsed(),
-    ))
-}
-
-/// The last block that has been finished so far.
-async fn wait_located(fs: &HadronFs, path: &FsPath) -> Result<BlockLocation> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let blocks = fs
-            .block_locations(path, 0, i64::MAX as u64)
-            .await
-            .context("ask for block locations")?;
-        if let Some(block) = blocks.into_iter().rfind(|block| !block.locations.is_empty()) {
-            return Ok(block);
-        }
-        ensure!(Instant::now() < deadline, "no finished block after {PATIENCE:?}");
-        tokio::time::sleep(POLL).await;
-    }
 }
 
 /// Waits until every block has all its replicas, on nodes other than `dead`; returns how many blocks.
