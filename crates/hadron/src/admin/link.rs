@@ -1,6 +1,6 @@
 //! Calls of administrative protocols, on the NameNode that is active or on any address.
 //!
-//! Of several NameNodes the first that is not a standby answers.
+//! Of several NameNodes the first that can be reached and is not a standby answers.
 
 use std::net::SocketAddr;
 
@@ -32,6 +32,12 @@ impl From<HadoopError> for Failure {
     fn from(error: HadoopError) -> Self {
         Self::Refused(error.first_line().to_owned())
     }
+}
+
+/// Why a call has no answer, and whether the server may have run it.
+enum Unanswered {
+    NotSent(HadoopError),
+    Sent(HadoopError),
 }
 
 /// The cluster that commands are for.
@@ -77,8 +83,9 @@ impl Link {
         for at in self.namenodes()? {
             match self.ask(&at, protocol, method, request).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if error.kind == ErrorKind::Standby => last = error.into(),
-                Err(error) => return Err(error.into()),
+                Err(Unanswered::NotSent(error)) => last = error.into(),
+                Err(Unanswered::Sent(error)) if error.kind == ErrorKind::Standby => last = error.into(),
+                Err(Unanswered::Sent(error)) => return Err(error.into()),
             }
         }
         Err(last)
@@ -93,7 +100,8 @@ impl Link {
         request: &Q,
     ) -> Result<R, HadoopError> {
         let at = HostPort::parse(address, DATANODE_PORT).map_err(HadoopError::io)?;
-        self.ask(&at, protocol, method, request).await
+        let answer = self.ask(&at, protocol, method, request).await;
+        answer.map_err(|(Unanswered::NotSent(error) | Unanswered::Sent(error))| error)
     }
 
     async fn ask<Q: Message, R: Message + Default>(
@@ -102,9 +110,9 @@ impl Link {
         protocol: &'static str,
         method: &str,
         request: &Q,
-    ) -> Result<R, HadoopError> {
+    ) -> Result<R, Unanswered> {
         let name = format!("{}:{}", at.host, at.port);
-        let failed = |error: String| HadoopError::io(format!("Call to {name} failed: {error}"));
+        let failed = |error: String| Unanswered::NotSent(HadoopError::io(format!("Call to {name} failed: {error}")));
         let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
         let addr: SocketAddr = found
             .map_err(|error| failed(error.to_string()))?
@@ -114,6 +122,8 @@ impl Link {
         let rpc = RpcClient::connect(addr, options)
             .await
             .map_err(|error| failed(error.to_string()))?;
-        rpc.call(method, request).await.map_err(|error: RpcError| error.into())
+        rpc.call(method, request)
+            .await
+            .map_err(|error: RpcError| Unanswered::Sent(error.into()))
     }
 }
