@@ -213,3 +213,55 @@ fn a_committed_block_that_no_node_finished_is_recovered() {
     let status = world.ns.file_info(&root(), "/f").expect("readable").expect("exists");
     assert_eq!((status.len, world.ns.is_file_closed(&root(), "/f")), (13, Ok(true)));
 }
+
+/// covers: LM-22
+#[test]
+fn a_report_may_leave_the_file_open_and_comes_too_late_for_a_deleted_one() {
+    let mut world = World::new();
+    let id = world.open(&root(), "/d/f", "h");
+    let block = world.add_block(&root(), "/d/f", id, "h", None, &[]);
+    world.ok(&root(), release(id, &[], true));
+    let open = CommitBlockSynchronization {
+        close_file: false,
+        ..report(block, 1002, 3, &[])
+    };
+    world.ok(&root(), open);
+    assert!(matches!(
+        world.effects(),
+        [Effect::BlockChanged { block, state: BlockState::UnderConstruction, .. }]
+            if block.generation_stamp.0 == 1002 && block.len == 3
+    ));
+    assert_eq!(world.ns.is_file_closed(&root(), "/d/f"), Ok(false));
+    assert_eq!(
+        world.ok(&root(), release(id, &[], true)),
+        OutcomeValue::Lease(LeaseProgress::RecoveryStarted {
+            block: BlockRef {
+                generation_stamp: 1002,
+                len: 3,
+                ..block
+            }
+            .into(),
+            recovery_id: GenerationStamp(1003),
+        }),
+        "it can be recovered again, from what it is now"
+    );
+    world.ok(&root(), delete("/d", true));
+    let text = format!("Block (=BP-1:blk_{}_1001) not found", block.id);
+    world.refused(&root(), report(block, 1003, 3, &[block.id]), Io, &text);
+}
+
+/// covers: LM-18
+#[test]
+fn taking_one_file_over_does_not_renew_the_others() {
+    let mut world = World::new();
+    let id = world.open(&root(), "/f", "h");
+    world.add_block(&root(), "/f", id, "h", None, &[]);
+    let kept = ReleaseLease {
+        new_holder: None,
+        ..release(id, &[], true)
+    };
+    world.ok(&root(), kept);
+    assert!(matches!(world.effects(), [Effect::BlockRecoveryStarted { .. }]));
+    let owner = world.ns.open_file(InodeId(id)).map(|open| open.holder.to_string());
+    assert_eq!(owner.as_deref(), Some("h"));
+}
