@@ -23,6 +23,8 @@ use tokio::net::TcpListener;
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long an orderly end lets running transfers finish before their sockets are closed.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+/// The same before an announced restart: writers need a second of it to be told.
+const RESTART_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it waits for the NameNodes to hear of what finished.
 const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long it then waits for tasks, and for transfer threads.
@@ -150,12 +152,27 @@ impl DataNode {
 
     /// Stops: no new connections, running transfers get two seconds and are then cut, NameNodes hear of what
     /// finished, threads and tasks are waited for, usage is saved.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
+        self.stop_after(DRAIN_PATIENCE).await;
+    }
+
+    /// As [`Self::shutdown`] by a DataNode that will be started again at once: clients that write here are told to wait
+    /// for it (OOB_RESTART), and replicas being written stay open for `dfs.datanode.restart.replica.expiration`.
+    pub async fn shutdown_for_restart(self) {
+        self.shared.announce_restart();
+        self.stop_after(RESTART_PATIENCE).await;
+    }
+
+    async fn stop_after(mut self, patience: Duration) {
         let shared = self.shared.clone();
         shared.draining.cancel();
         shared.xceivers.close_idle();
+        if shared.is_restarting() {
+            let writers = shared.xceivers.wake_doing("WRITE_BLOCK");
+            tracing::info!(writers, "telling writers of the restart");
+        }
         let draining = shared.clone();
-        let drained = tokio::task::spawn_blocking(move || draining.workers.wait_idle(DRAIN_PATIENCE));
+        let drained = tokio::task::spawn_blocking(move || draining.workers.wait_idle(patience));
         if !drained.await.unwrap_or(false) {
             tracing::info!(
                 transfers = shared.workers.running(),

@@ -66,6 +66,8 @@ pub struct Settings {
     pub socket_timeout: Duration,
     /// Write time-out of data sockets; zero: none.
     pub write_timeout: Duration,
+    /// How long after an announced restart an open replica is still its pipeline's.
+    pub restart_replica_expiration: Duration,
     /// How long an operation waits for its block pool.
     pub pool_ready_timeout: Duration,
     /// Bytes to read ahead of a long read; 0: leave it to the kernel.
@@ -74,6 +76,10 @@ pub struct Settings {
     pub drop_behind_reads: bool,
     /// Whether the cache forgets what was written.
     pub drop_behind_writes: bool,
+    /// Whether the system begins early to write out what was written.
+    pub sync_behind_writes: bool,
+    /// Steps of receiving a block that take longer are logged.
+    pub slow_io_threshold: Duration,
     /// How replicas are sent.
     pub send_engine: SendEngineKind,
     /// Whether own block tokens are written as protobuf.
@@ -136,10 +142,13 @@ impl Settings {
             keepalive: conf.get(keys::DFS_DATANODE_SOCKET_REUSE_KEEPALIVE),
             socket_timeout: conf.get(keys::DFS_CLIENT_SOCKET_TIMEOUT),
             write_timeout: conf.get(keys::DFS_DATANODE_SOCKET_WRITE_TIMEOUT),
+            restart_replica_expiration: conf.get(keys::DFS_DATANODE_RESTART_REPLICA_EXPIRATION),
             pool_ready_timeout: conf.get(keys::DFS_DATANODE_BP_READY_TIMEOUT),
             readahead: conf.get(keys::DFS_DATANODE_READAHEAD_BYTES),
             drop_behind_reads: conf.get(keys::DFS_DATANODE_DROP_CACHE_BEHIND_READS),
             drop_behind_writes: conf.get(keys::DFS_DATANODE_DROP_CACHE_BEHIND_WRITES),
+            sync_behind_writes: conf.get(keys::DFS_DATANODE_SYNC_BEHIND_WRITES),
+            slow_io_threshold: conf.get(keys::DFS_DATANODE_SLOW_IO_WARNING_THRESHOLD),
             send_engine: send_engine(conf)?,
             token_protobuf: conf.get(keys::DFS_BLOCK_ACCESS_TOKEN_PROTOBUF_ENABLE),
             local_path_users: conf.get(keys::DFS_BLOCK_LOCAL_PATH_ACCESS_USER),

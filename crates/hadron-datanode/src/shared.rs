@@ -11,7 +11,7 @@ use crate::xceiver::table::XceiverTable;
 use crate::xceiver::workers::Workers;
 use hadron_proto::hdfs::DatanodeInfoProto;
 use hadron_replica::{FinalizedReplica, ReplicaReader, ReplicaResult, ReplicaStore, StorageReport};
-use hadron_types::{Block, BlockPoolId, ExtendedBlock, StorageId, StorageType};
+use hadron_types::{Block, BlockId, BlockPoolId, ExtendedBlock, StorageId, StorageType};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) balance_bandwidth: AtomicU64,
     /// Nothing new is accepted any more.
     pub(crate) draining: CancellationToken,
+    /// This DataNode ends to be started again at once.
+    restarting: AtomicBool,
     /// Everything ends.
     pub(crate) stop: CancellationToken,
     ending: watch::Sender<Option<Ending>>,
@@ -100,6 +102,7 @@ impl Shared {
             claims: settings.nameservices.iter().map(|_| AtomicI64::new(-1)).collect(),
             balance_bandwidth: AtomicU64::new(settings.balance_bandwidth),
             draining: CancellationToken::new(),
+            restarting: AtomicBool::new(false),
             ending: watch::Sender::new(None),
             asking_disks: AtomicBool::new(false),
             started_at_ms: unix_ms(),
@@ -119,6 +122,30 @@ impl Shared {
             links: RwLock::new(Vec::new()),
             pool_attached: (Mutex::new(()), Condvar::new()),
             settings,
+        }
+    }
+
+    /// From now on writers are told that this DataNode will be back.
+    pub(crate) fn announce_restart(&self) {
+        self.restarting.store(true, Ordering::Release);
+    }
+
+    /// Whether this DataNode ends to be started again.
+    pub(crate) fn is_restarting(&self) -> bool {
+        self.restarting.load(Ordering::Acquire)
+    }
+
+    /// When the mark of a replica that is left open now runs out; Unix time.
+    pub(crate) fn restart_mark_expiry(&self) -> u64 {
+        unix_ms().saturating_add(self.settings.restart_replica_expiration.as_millis() as u64)
+    }
+
+    /// Says in the log that a step of receiving a block took longer than `dfs.datanode.slow.io.warning.threshold.ms`.
+    pub(crate) fn note_slow(&self, step: &'static str, start: Instant, block: BlockId) {
+        let (took, limit) = (start.elapsed(), self.settings.slow_io_threshold);
+        if took > limit {
+            let (took, limit) = (took.as_millis(), limit.as_millis());
+            tracing::warn!(%block, "Slow BlockReceiver {step} took {took}ms (threshold={limit}ms)");
         }
     }
 

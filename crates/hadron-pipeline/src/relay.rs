@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Commands must run one at a time and in order, by whoever polls them; [`Relay::waits_for`] tells a responder whether
-//! to read the downstream socket or to wait for the receiver. A node without a mirror needs no second thread: the
+//! to read the downstream socket or to wait for the receiver. It reads also while no packet is pending, for news without
+//! one: a node below that restarts, or is gone. A node without a mirror needs no second thread: the
 //! receiver polls after each packet.
 //! What it does not do: no checksums, no files, no sockets, no time-outs (a time-out is reported as the failure of
 //! whoever did not answer).
@@ -152,6 +153,8 @@ pub enum CloseReason {
     },
     /// Storing or finalizing failed here.
     LocalFailure,
+    /// This node is about to be started again and has told the upstream so; the replica stays open.
+    Restarting,
 }
 
 /// Why a packet is refused; the connection ends without an ack for it.
@@ -299,6 +302,12 @@ impl Relay {
         self.ending == Ending::Closed
     }
 
+    /// Whether the oldest packet that waits for its ack did not match its checksums here: its ack waits for nobody.
+    pub fn is_head_corrupt(&self) -> bool {
+        let head = self.pending.front();
+        head.is_some_and(|packet| packet.local == Some(Status::ErrorChecksum))
+    }
+
     /// What has to happen before [`Relay::poll_command`] has something again.
     pub fn waits_for(&self) -> WaitsFor {
         match self.ending {
@@ -417,7 +426,9 @@ impl Relay {
             return;
         }
         self.mirror_alive = false;
-        if self.config.sends_acks() {
+        let is_over = matches!(self.ending, Ending::Closing(_) | Ending::Closed);
+        // Where this node is to blame it says so, and nothing of others.
+        if self.config.sends_acks() && !is_over && !self.is_head_corrupt() {
             self.urgent.push_back(PipelineAck {
                 seqno: UNKNOWN_SEQNO,
                 replies: vec![self.own(Status::Success), Status::Error.into()],
@@ -468,6 +479,18 @@ impl Relay {
         }
     }
 
+    /// This node is about to be started again: an upstream that waits for acks hears [`Status::OobRestart`], and
+    /// nothing after it; then the relay ends with [`CloseReason::Restarting`]. Acks that are due may still be fetched
+    /// before this is called. A block that is being finalized, or an ending that has begun, is left alone.
+    pub fn restarting(&mut self) {
+        if self.ending != Ending::Open || !self.config.sends_acks() {
+            return;
+        }
+        self.urgent.clear();
+        self.oob_requested(Status::OobRestart);
+        self.end(CloseReason::Restarting);
+    }
+
     /// The shell carried out [`RelayCommand::Finalize`], or could not (`ok` false).
     pub fn block_finalized(&mut self, ok: bool) {
         if self.ending != Ending::Finalizing {
@@ -482,6 +505,10 @@ impl Relay {
     /// The next command, if one is due.
     pub fn poll_command(&mut self) -> Option<RelayCommand> {
         if let Ending::Closing(reason) = self.ending {
+            if let Some(ack) = self.urgent.pop_front().filter(|_| reason == CloseReason::Restarting) {
+                let bytes_acked = self.lengths.acked;
+                return Some(RelayCommand::SendAck { ack, bytes_acked });
+            }
             self.ending = Ending::Closed;
             return Some(RelayCommand::Close { reason });
         }

@@ -38,6 +38,9 @@ pub(crate) struct Status {
     pub(crate) last_sum: Option<u32>,
     /// Space held for bytes to come.
     pub(crate) reserved: u64,
+    /// Bytes known to survive loss of power, `None` while no writer asked for that. From then on the replica's names are
+    /// kept durable, too, through new stamps and to its end.
+    pub(crate) synced: Option<u64>,
     writer: Option<(u64, Interrupt)>,
     next_writer: u64,
     /// Set when the replica left the map: nobody may write to it any more.
@@ -57,6 +60,7 @@ impl ActiveReplica {
                 acked: len,
                 last_sum: None,
                 reserved: 0,
+                synced: None,
                 writer: None,
                 next_writer: 0,
                 gone: false,

@@ -6,7 +6,7 @@
 //! Invariant: a full disk, a missing file of a replica and a shortage of descriptors are no trouble of the disk.
 
 use crate::trouble::Trouble;
-use hadron_env::disk::{DirEntry, Disk, DiskFile, DiskSpace, Open};
+use hadron_env::disk::{DirEntry, Disk, DiskFile, DiskSpace, Open, PageHint};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
@@ -140,6 +140,12 @@ impl VolumeFile {
     }
     pub(crate) fn set_len(&self, len: u64) -> io::Result<()> {
         note(&self.trouble, self.file.set_len(len))
+    }
+    /// Gives a hint; one that cannot be had costs nothing but speed.
+    pub(crate) fn hint(&self, hint: PageHint, offset: u64, len: u64) {
+        if let Err(error) = self.file.hint(hint, offset, len) {
+            tracing::debug!(%error, ?hint, "the system takes no hint about its page cache");
+        }
     }
     /// The operating system's file; `None` for simulated ones.
     pub(crate) fn as_file(&self) -> Option<&File> {

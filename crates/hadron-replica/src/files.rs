@@ -92,6 +92,26 @@ pub(crate) fn rename(disk: &VolumeDisk, from: &Path, to: &Path) -> ReplicaResult
     })
 }
 
+/// Makes a replica's move from `from` into the block directory `to` durable: first the directories made on the way, from
+/// the top, then the move itself.
+pub(crate) fn sync_move(home: &PoolVolume, from: &Path, to: &Path) -> ReplicaResult<()> {
+    let root = home.finalized();
+    let mut dirs: Vec<&Path> = to.ancestors().take_while(|dir| dir.starts_with(&root)).collect();
+    dirs.reverse();
+    dirs.push(from);
+    for dir in dirs {
+        home.disk().sync_dir(dir).map_err(ReplicaError::io("sync", dir))?;
+    }
+    Ok(())
+}
+
+/// Makes the content of both files of a replica durable.
+pub(crate) fn sync_files(disk: &VolumeDisk, dir: &Path, id: BlockId, stamp: GenerationStamp) -> ReplicaResult<()> {
+    let (data, meta, _) = open_files(disk, dir, id, stamp)?;
+    let synced = data.sync_data().and_then(|()| meta.sync_data());
+    synced.map_err(ReplicaError::io("sync", &dir.join(layout::data_name(id))))
+}
+
 /// Removes a file that may be gone already.
 pub(crate) fn remove(disk: &VolumeDisk, path: &Path) -> ReplicaResult<()> {
     disk.remove(path).map_err(ReplicaError::io("remove", path))

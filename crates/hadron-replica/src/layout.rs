@@ -29,6 +29,9 @@ pub const LOCK: &str = "in_use.lock";
 /// Cached usage of a pool on a volume.
 pub const DFS_USED: &str = "dfsUsed";
 
+/// The list of replicas that a Java DataNode leaves at its end, and takes for true for five minutes.
+pub const JAVA_REPLICA_LIST: &str = "replicas";
+
 /// The name of a block's data file.
 pub fn data_name(id: BlockId) -> String {
     format!("blk_{id}")
@@ -38,6 +41,21 @@ pub fn data_name(id: BlockId) -> String {
 pub fn meta_name(id: BlockId, stamp: GenerationStamp) -> String {
     format!("blk_{id}_{stamp}.meta")
 }
+
+/// The mark beside the directory `rbw` that says until when an open replica's pipeline waits for a restart. The odd name
+/// is Java's, which takes the separator of a search path for that of a path.
+pub fn restart_mark_name(id: BlockId) -> String {
+    format!("{RESTART_PREFIX}{id}{RESTART_SUFFIX}")
+}
+
+/// The block that a file name in a pool's `current` is the restart mark of.
+pub fn parse_restart_mark(name: &str) -> Option<BlockId> {
+    let id = name.strip_prefix(RESTART_PREFIX)?.strip_suffix(RESTART_SUFFIX)?;
+    canonical(id).map(BlockId)
+}
+
+const RESTART_PREFIX: &str = "rbw:.blk_";
+const RESTART_SUFFIX: &str = ".restart";
 
 /// The directory of a finalized block below `finalized`, by layout -57.
 pub fn finalized_dir(id: BlockId) -> PathBuf {

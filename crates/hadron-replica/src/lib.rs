@@ -27,6 +27,7 @@ mod properties;
 mod reader;
 mod recovery;
 mod removal;
+mod restart;
 mod space;
 pub mod state;
 mod store;

@@ -8,10 +8,13 @@ use crate::active::ActiveReplica;
 use crate::chunks::{ChunkFormat, META_HEADER_LEN};
 use crate::disk::{VolumeDisk, VolumeFile};
 use crate::error::{ReplicaError, ReplicaResult};
+use crate::files::open_files;
 use crate::layout::{self, BlockFile};
 use crate::pool::{Entry, Finalized};
 use crate::pool_volume::PoolVolume;
+use crate::restart::take_marks;
 use crate::state::{self, Step};
+use crate::writer::partial_sum_on_disk;
 use hadron_env::disk::Open;
 use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState};
 use hashbrown::HashMap;
@@ -22,9 +25,14 @@ use std::sync::Arc;
 const MAX_DEPTH: usize = 8;
 
 /// Loads one volume's share of a pool.
-pub(crate) fn load_volume(home: &Arc<PoolVolume>) -> ReplicaResult<HashMap<BlockId, Entry>> {
+///
+/// `now_ms`: Unix time, against which announced restarts run out.
+pub(crate) fn load_volume(home: &Arc<PoolVolume>, now_ms: u64) -> ReplicaResult<HashMap<BlockId, Entry>> {
     let disk = home.disk();
     empty(disk, &home.tmp())?;
+    // A Java DataNode that comes back soon would believe the list it left here, not the directories.
+    let list = home.current().join(layout::JAVA_REPLICA_LIST);
+    disk.remove(&list).map_err(ReplicaError::io("remove", &list))?;
     let mut found = HashMap::new();
     let mut lost_metas = HashMap::new();
     let root = home.finalized();
@@ -57,7 +65,7 @@ pub(crate) fn load_volume(home: &Arc<PoolVolume>) -> ReplicaResult<HashMap<Block
             }
         }
     }
-    load_rbw(home, &lost_metas, &mut found)?;
+    load_rbw(home, &lost_metas, now_ms, &mut found)?;
     Ok(found)
 }
 
@@ -84,9 +92,11 @@ pub(crate) fn keep_better(into: &mut HashMap<BlockId, Entry>, id: BlockId, entry
 fn load_rbw(
     home: &Arc<PoolVolume>,
     lost: &HashMap<BlockId, PathBuf>,
+    now_ms: u64,
     found: &mut HashMap<BlockId, Entry>,
 ) -> ReplicaResult<()> {
     let disk = home.disk();
+    let marks = take_marks(home)?;
     let dir = home.rbw();
     let listing = Listing::read(disk, &dir)?;
     for (id, _) in listing.data {
@@ -101,7 +111,13 @@ fn load_rbw(
             },
         };
         let len = validated_len(disk, &dir, id, stamp)?;
-        let Some(state) = state::after(Some(ReplicaState::Rbw), Step::Restart) else {
+        let mark = marks.get(&id).filter(|mark| mark.expires_ms > now_ms);
+        let step = if mark.is_some() {
+            Step::AnnouncedRestart
+        } else {
+            Step::Restart
+        };
+        let Some(state) = state::after(Some(ReplicaState::Rbw), step) else {
             continue;
         };
         let block = Block {
@@ -109,12 +125,33 @@ fn load_rbw(
             generation_stamp: stamp,
             len,
         };
-        tracing::info!(%block, len, "replica being written waits for recovery");
         let replica = ActiveReplica::new(block, state, home.clone(), len);
         replica.count_used((len + meta_len(len)) as i64);
+        if let Some(mark) = mark {
+            let last_sum = last_sum(disk, &dir, &block)?;
+            let mut status = replica.status();
+            status.acked = mark.acked.unwrap_or(len).min(len);
+            status.last_sum = last_sum;
+            // The process before may have promised that they survive a loss of power.
+            status.synced = Some(len);
+            tracing::info!(%block, len, acked = status.acked, "replica being written waits for its pipeline");
+        } else {
+            tracing::info!(%block, len, "replica being written waits for recovery");
+        }
         keep_better(found, id, Entry::Active(Arc::new(replica)));
     }
     Ok(())
+}
+
+/// The checksum of a replica's last chunk if that is partial: readers of an open replica get it from memory.
+fn last_sum(disk: &VolumeDisk, dir: &Path, block: &Block) -> ReplicaResult<Option<u32>> {
+    let (data, meta, format) = open_files(disk, dir, block.id, block.generation_stamp)?;
+    let into = block.len % u64::from(format.chunk);
+    if into == 0 || format.size() == 0 {
+        return Ok(None);
+    }
+    let path = dir.join(layout::data_name(block.id));
+    partial_sum_on_disk(&data, &meta, format, block.len - into, into as usize).map_err(ReplicaError::io("read", &path))
 }
 
 /// Moves a meta file that was on its way back beside its data file; gives its stamp.

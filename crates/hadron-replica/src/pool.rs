@@ -10,7 +10,7 @@ use crate::chunks::{ChunkFormat, META_HEADER_LEN};
 use crate::cut::cut_files;
 use crate::deletion::Deleter;
 use crate::error::{ReplicaError, ReplicaResult};
-use crate::files::{create_files, move_file, open_files, remove, rename};
+use crate::files::{create_files, move_file, open_files, remove, rename, sync_files, sync_move};
 use crate::identity::PoolIdentity;
 use crate::layout;
 use crate::pool_volume::PoolVolume;
@@ -419,8 +419,9 @@ impl Pool {
 
     /// Moves a written replica into `finalized` and swaps the map's entry.
     pub(crate) fn finalize(&self, replica: &Arc<ActiveReplica>) -> ReplicaResult<FinalizedReplica> {
-        let (state, block) = {
+        let (state, block, durable) = {
             let status = replica.status();
+            let durable = self.options.sync_on_close || status.synced.is_some();
             let block = Block {
                 id: replica.id,
                 generation_stamp: status.stamp,
@@ -432,7 +433,7 @@ impl Pool {
                     problem: format!("has {} bytes on disk of {} received", status.on_disk, status.received),
                 });
             }
-            (status.state, block)
+            (status.state, block, durable)
         };
         state::after(Some(state), Step::Finalize).ok_or_else(|| wrong(block.id, state, "finalize"))?;
         let from = replica.dir(state);
@@ -440,9 +441,6 @@ impl Pool {
         // The data file's rename is the commit: loading puts a replica whose meta file went first together again.
         self.move_both(replica, &from, &to, block.generation_stamp)?;
         let disk = replica.home.disk();
-        if self.options.sync_on_close {
-            disk.sync_dir(&to).map_err(ReplicaError::io("sync", &to))?;
-        }
         let finalized = Finalized {
             stamp: block.generation_stamp,
             len: block.len,
@@ -467,6 +465,10 @@ impl Pool {
             }
         }
         drop(map);
+        if durable {
+            // A failure is told, and the replica is what its files are: finalized.
+            sync_move(&replica.home, &from, &to)?;
+        }
         Ok(self.placed(block, &replica.home))
     }
 
@@ -501,7 +503,7 @@ impl Pool {
     }
 
     /// TEMPORARY becomes RBW: a pipeline is going to use it.
-    pub(crate) fn adopt(&self, replica: &Arc<ActiveReplica>) -> ReplicaResult<Block> {
+    pub(crate) fn adopt(&self, replica: &Arc<ActiveReplica>, visible: u64) -> ReplicaResult<Block> {
         let stamp = {
             let status = replica.status();
             state::after(Some(status.state), Step::Adopt).ok_or_else(|| wrong(replica.id, status.state, "adopt"))?;
@@ -511,7 +513,7 @@ impl Pool {
         self.move_both(replica, &from, &to, stamp)?;
         let mut status = replica.status();
         status.state = ReplicaState::Rbw;
-        status.acked = status.on_disk;
+        status.acked = visible;
         Ok(Block {
             id: replica.id,
             generation_stamp: stamp,
@@ -546,10 +548,10 @@ impl Pool {
         len: u64,
         interrupt: Interrupt,
     ) -> ReplicaResult<ReplicaWriter> {
-        match self.settle(block)? {
+        match self.settle(block, to)? {
             Entry::Finalized(_) => self.append(block, to, len, interrupt),
             Entry::Active(replica) => {
-                let _alone = self.alone_with(&replica)?;
+                let _alone = self.alone_with(&replica, block, to)?;
                 check_settled(block, &replica, to, len)?;
                 self.restamp(&replica, to)?;
                 self.resume(replica.clone(), interrupt)
@@ -567,10 +569,10 @@ impl Pool {
         max: u64,
         interrupt: Interrupt,
     ) -> ReplicaResult<ReplicaWriter> {
-        let Entry::Active(replica) = self.settle(block)? else {
+        let Entry::Active(replica) = self.settle(block, to)? else {
             return Err(wrong(block.id, ReplicaState::Finalized, "recover"));
         };
-        let _alone = self.alone_with(&replica)?;
+        let _alone = self.alone_with(&replica, block, to)?;
         let (acked, on_disk, stamp) = {
             let status = replica.status();
             (status.acked, status.on_disk, status.stamp)
@@ -598,16 +600,19 @@ impl Pool {
         to: GenerationStamp,
         len: u64,
     ) -> ReplicaResult<FinalizedReplica> {
-        match self.settle(block)? {
+        match self.settle(block, to)? {
             Entry::Finalized(finalized) => {
                 check_stamp(block, finalized.stamp, to)?;
                 check_len(block.id, finalized.len, len)?;
                 self.restamp_finalized(block.id, &finalized, to)
             }
             Entry::Active(replica) => {
-                let _alone = self.alone_with(&replica)?;
+                let _alone = self.alone_with(&replica, block, to)?;
                 check_settled(block, &replica, to, len)?;
                 self.restamp(&replica, to)?;
+                if self.options.sync_on_close || replica.status().synced.is_some() {
+                    sync_files(replica.home.disk(), &replica.home.rbw(), block.id, to)?;
+                }
                 self.finalize(&replica)
             }
             Entry::Recovering(_) | Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
@@ -615,16 +620,21 @@ impl Pool {
     }
 
     /// The replica a recovery works on, without a writer. A writer that is told to stop may be finalizing: what it left
-    /// is looked up again.
-    fn settle(&self, block: &Block) -> ReplicaResult<Entry> {
+    /// is looked up again. One whose replica has another stamp than the recovery may find is left alone: peers of the past
+    /// must not disturb it.
+    fn settle(&self, block: &Block, to: GenerationStamp) -> ReplicaResult<Entry> {
         loop {
             let replica = match self.found(block)? {
                 Entry::Active(replica) => replica,
                 Entry::Recovering(_) => return Err(wrong(block.id, ReplicaState::Rur, "recover")),
                 other => return Ok(other),
             };
-            let state = replica.status().state;
+            let (state, stamp) = {
+                let status = replica.status();
+                (status.state, status.stamp)
+            };
             state::after(Some(state), Step::Recover).ok_or_else(|| wrong(block.id, state, "recover"))?;
+            check_stamp(block, stamp, to)?;
             replica.stop_writer(self.options.stop_writer_patience)?;
             if self.holds(&replica) {
                 return Ok(Entry::Active(replica));
@@ -635,8 +645,15 @@ impl Pool {
     /// Keeps other recoveries away from a replica's files; the writer of one that was quicker is stopped.
     ///
     /// Errors: [`ReplicaError::Stopped`] when the quicker one finished the replica, or block recovery has it.
-    fn alone_with<'a>(&self, replica: &'a Arc<ActiveReplica>) -> ReplicaResult<MutexGuard<'a, ()>> {
+    fn alone_with<'a>(
+        &self,
+        replica: &'a Arc<ActiveReplica>,
+        block: &Block,
+        to: GenerationStamp,
+    ) -> ReplicaResult<MutexGuard<'a, ()>> {
         let guard = replica.recovering.lock();
+        // The quicker one may be of a newer pipeline.
+        check_stamp(block, replica.status().stamp, to)?;
         replica.stop_writer(self.options.stop_writer_patience)?;
         if self.holds(replica) {
             return Ok(guard);
@@ -683,7 +700,7 @@ impl Pool {
     }
 
     /// Whether `replica` is still the map's entry for its block.
-    fn holds(&self, replica: &Arc<ActiveReplica>) -> bool {
+    pub(crate) fn holds(&self, replica: &Arc<ActiveReplica>) -> bool {
         matches!(self.replicas.lock().get(&replica.id), Some(Entry::Active(now)) if Arc::ptr_eq(now, replica))
     }
 
@@ -770,17 +787,21 @@ impl Pool {
 
     /// Gives an RBW a new stamp.
     fn restamp(&self, replica: &ActiveReplica, to: GenerationStamp) -> ReplicaResult<()> {
-        let (old, dir) = {
+        let (old, dir, durable) = {
             let status = replica.status();
-            (status.stamp, replica.dir(status.state))
+            (status.stamp, replica.dir(status.state), status.synced.is_some())
         };
+        let disk = replica.home.disk();
         if old != to {
             rename(
-                replica.home.disk(),
+                disk,
                 &dir.join(layout::meta_name(replica.id, old)),
                 &dir.join(layout::meta_name(replica.id, to)),
             )?;
             replica.status().stamp = to;
+            if durable {
+                disk.sync_dir(&dir).map_err(ReplicaError::io("sync", &dir))?;
+            }
         }
         Ok(())
     }
@@ -797,6 +818,7 @@ impl Pool {
         let mut status = replica.status();
         status.received = len;
         status.on_disk = len;
+        status.synced = status.synced.map(|synced| synced.min(len));
         status.last_sum = last_sum;
         Ok(())
     }

@@ -12,6 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+/// Directories whose names may be new when a pool is formatted: its own, `current` and the volume's.
+const PARENTS_MADE: usize = 3;
+
 /// A pool's share of a volume.
 #[derive(Debug)]
 pub(crate) struct PoolVolume {
@@ -52,12 +55,20 @@ impl PoolVolume {
         }
         if found.is_none() {
             identity.write(disk, &self.dir)?;
+            // What a synced replica lies in must be there after a loss of power as well.
+            for dir in self.dir.ancestors().take(PARENTS_MADE) {
+                disk.sync_dir(dir).map_err(ReplicaError::io("sync", dir))?;
+            }
         }
         Ok(())
     }
 
     pub(crate) fn disk(&self) -> &VolumeDisk {
         self.volume.disk()
+    }
+    /// The directory of everything in use.
+    pub(crate) fn current(&self) -> PathBuf {
+        self.dir.join(layout::CURRENT)
     }
     pub(crate) fn finalized(&self) -> PathBuf {
         self.dir.join(layout::CURRENT).join(layout::FINALIZED)

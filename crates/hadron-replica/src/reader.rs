@@ -10,7 +10,7 @@ use crate::error::{ReplicaError, ReplicaResult};
 use crate::layout;
 use crate::pool::{Entry, Pool};
 use crate::pool_volume::PoolVolume;
-use hadron_env::disk::Open;
+use hadron_env::disk::{Open, PageHint};
 use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -224,7 +224,11 @@ impl ReplicaReader {
     pub fn readable_len(&self) -> u64 {
         self.readable
     }
-    /// The data file, for `sendfile` and `posix_fadvise`; `None` when only [`Self::read_data`] can read it.
+    /// Tells the system about cached pages of the data; `len` 0: to the end.
+    pub fn hint(&self, hint: PageHint, offset: u64, len: u64) {
+        self.data.hint(hint, offset, len);
+    }
+    /// The data file, for `sendfile`; `None` when only [`Self::read_data`] can read it.
     pub fn data(&self) -> Option<&File> {
         self.data.as_file()
     }

@@ -11,7 +11,7 @@ use crate::active::ActiveReplica;
 use crate::cut::{check_files, cut_files};
 use crate::disk::{VolumeDisk, VolumeFile};
 use crate::error::{ReplicaError, ReplicaResult};
-use crate::files::{move_file, open_files, remove, rename};
+use crate::files::{move_file, open_files, remove, rename, sync_files, sync_move};
 use crate::layout;
 use crate::pool::{Entry, Finalized, FinalizedReplica, Pool};
 use crate::pool_volume::PoolVolume;
@@ -97,6 +97,8 @@ impl Pool {
             // A TEMPORARY whose writer is stopped is gone; an RBW stays; one that was being finalized is FINALIZED.
             let _alone = match &active {
                 Some(replica) => {
+                    // An order of the past does not disturb the writer of today.
+                    check_stamps(block, &self.place(block.id, &entry).block, recovery_id)?;
                     let guard = replica.recovering.lock();
                     replica.stop_writer(self.options.stop_writer_patience)?;
                     if !self.is_entry(block.id, &entry) {
@@ -237,7 +239,7 @@ impl Pool {
             &dir.join(&meta),
         )?;
         let (to, other_dir) = match &running.original {
-            Entry::Finalized(finalized) => (dir, finalized.dir.clone()),
+            Entry::Finalized(finalized) => (dir.clone(), finalized.dir.clone()),
             _ => {
                 let to = home.finalized().join(layout::finalized_dir(now.id));
                 // Meta first: the data file's rename is what loading goes by.
@@ -247,9 +249,6 @@ impl Pool {
                 (to, None)
             }
         };
-        if self.options.sync_on_close {
-            disk.sync_dir(&to).map_err(ReplicaError::io("sync", &to))?;
-        }
         let finalized = Finalized {
             stamp: now.generation_stamp,
             len: now.len,
@@ -263,6 +262,9 @@ impl Pool {
             }
             return Err(ReplicaError::NotFound(now.id, now.generation_stamp));
         }
+        // Recoveries are rare, and what they decide is final: the NameNode takes no older stamp from now on.
+        sync_files(disk, &to, now.id, now.generation_stamp)?;
+        sync_move(&home, &dir, &to)?;
         tracing::info!(block = %now, len = now.len, was = block.len, "replica recovered");
         Ok(self.placed(now, &home))
     }

@@ -30,13 +30,29 @@ pub enum Step {
     Recover,
     /// A partial copy joins a pipeline.
     Adopt,
-    /// The DataNode was restarted.
+    /// The DataNode ended, however it did, and was started again.
     Restart,
+    /// The DataNode told the pipeline that it will be back, and was started again in time.
+    AnnouncedRestart,
     /// A primary DataNode begins block recovery.
     BeginRecovery,
     /// Block recovery sets final length and stamp.
     EndRecovery,
 }
+
+/// All steps.
+pub const STEPS: &[Step] = &[
+    Step::Create,
+    Step::ReceiveCopy,
+    Step::Finalize,
+    Step::Append,
+    Step::Recover,
+    Step::Adopt,
+    Step::Restart,
+    Step::AnnouncedRestart,
+    Step::BeginRecovery,
+    Step::EndRecovery,
+];
 
 /// Every legal step; `None` is a replica that does not exist.
 pub const TRANSITIONS: &[(Option<ReplicaState>, Step, ReplicaState)] = &[
@@ -44,6 +60,8 @@ pub const TRANSITIONS: &[(Option<ReplicaState>, Step, ReplicaState)] = &[
     (None, Step::ReceiveCopy, Temporary),
     (Some(Rbw), Step::Finalize, Finalized),
     (Some(Temporary), Step::Finalize, Finalized),
+    // A pipeline that failed while closing closes once more, under a new stamp.
+    (Some(Finalized), Step::Finalize, Finalized),
     (Some(Temporary), Step::Adopt, Rbw),
     (Some(Temporary), Step::ReceiveCopy, Temporary),
     (Some(Rbw), Step::ReceiveCopy, Temporary),
@@ -52,8 +70,8 @@ pub const TRANSITIONS: &[(Option<ReplicaState>, Step, ReplicaState)] = &[
     (Some(Finalized), Step::Append, Rbw),
     (Some(Rbw), Step::Recover, Rbw),
     (Some(Rbw), Step::Restart, Rwr),
+    (Some(Rbw), Step::AnnouncedRestart, Rbw),
     (Some(Rwr), Step::Restart, Rwr),
-    (Some(Rur), Step::Restart, Rwr),
     (Some(Finalized), Step::Restart, Finalized),
     (Some(Finalized), Step::BeginRecovery, Rur),
     (Some(Rbw), Step::BeginRecovery, Rur),
@@ -90,6 +108,7 @@ mod tests {
             (Some(Rur), Step::Finalize),
             (Some(Finalized), Step::ReceiveCopy),
             (Some(Temporary), Step::Restart),
+            (Some(Temporary), Step::BeginRecovery),
             (None, Step::Finalize),
         ] {
             assert_eq!(after(from, step), None, "{from:?} {step:?}");

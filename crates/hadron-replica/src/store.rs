@@ -154,14 +154,19 @@ impl Registry {
 }
 
 fn failure_of(dir: std::path::PathBuf, id: Option<StorageId>, capacity_lost: u64, reason: &str) -> VolumeFailure {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
     VolumeFailure {
         dir,
         storage_id: id,
-        at_ms: now.map_or(0, |time| time.as_millis() as u64),
+        at_ms: now_ms(),
         capacity_lost,
         reason: reason.to_owned(),
     }
+}
+
+/// Unix time.
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |time| time.as_millis() as u64)
 }
 
 fn causes(failures: &[VolumeFailure]) -> String {
@@ -341,8 +346,11 @@ impl ReplicaStore {
     /// Loads all volumes in use at the same time.
     fn load_all(&self, homes: &[Arc<PoolVolume>]) -> ReplicaResult<HashMap<BlockId, Entry>> {
         let usable = || homes.iter().filter(|home| !home.volume.is_failed());
+        let now = now_ms();
         let loaded: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = usable().map(|home| (home, scope.spawn(|| load_volume(home)))).collect();
+            let threads: Vec<_> = usable()
+                .map(|home| (home, scope.spawn(move || load_volume(home, now))))
+                .collect();
             threads
                 .into_iter()
                 .map(|(home, thread)| (home, thread.join()))

@@ -2,13 +2,16 @@
 //!
 //! Packets that continue each other are gathered into one `pwritev` of data and one `pwrite` of checksums. Data goes
 //! first: a process killed in between leaves acked bytes whose checksum is still the one on disk, which loading
-//! finds again (see `load`). Does not verify what a client sent; the caller knows whether that is its task.
+//! finds again (see `load`). Where the checksum is of a chunk with synced bytes, the data is synced before it, so that
+//! the same holds for a loss of power. Does not verify what a client sent; the caller knows whether that is its task.
 
 use crate::active::ActiveReplica;
 use crate::chunks::ChunkFormat;
 use crate::disk::VolumeFile;
 use crate::error::{ReplicaError, ReplicaResult};
 use crate::pool::{FinalizedReplica, Pool};
+use crate::restart::RestartMark;
+use hadron_env::disk::PageHint;
 use hadron_types::{Block, BlockId, ReplicaState};
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -40,6 +43,10 @@ pub struct ReplicaWriter {
     len: u64,
     last_sum: Option<u32>,
     sums: Vec<u8>,
+    /// Something of the data may be on its way to the disk that no sync has covered.
+    data_unsynced: bool,
+    /// The same for the checksums.
+    meta_unsynced: bool,
     dir_synced: bool,
     /// A write failed: what nobody was promised is given back at the end.
     broken: bool,
@@ -83,6 +90,8 @@ impl ReplicaWriter {
             len,
             last_sum,
             sums: Vec::new(),
+            data_unsynced: true,
+            meta_unsynced: true,
             dir_synced: false,
             broken: false,
             done: false,
@@ -192,11 +201,14 @@ impl ReplicaWriter {
         if gathered.slices.is_empty() {
             return Ok(());
         }
+        self.data_unsynced = true;
         self.data
             .write_vectored_at(&gathered.slices, gathered.start)
             .map_err(self.failed("write"))?;
         if self.format.size() > 0 {
             let index = gathered.start / u64::from(self.format.chunk);
+            self.sync_before_sums(index)?;
+            self.meta_unsynced = true;
             self.meta
                 .write_all_at(sums, self.format.meta_offset(index))
                 .map_err(self.failed("write checksums of"))?;
@@ -221,8 +233,11 @@ impl ReplicaWriter {
             sums.extend_from_slice(&self.format.extend(known, &fresh[..head]).to_be_bytes());
         }
         self.format.append_sums(&fresh[head..], &mut sums);
+        self.data_unsynced = true;
         self.data.write_all_at(fresh, self.len).map_err(self.failed("write"))?;
         if self.format.size() > 0 {
+            self.sync_before_sums(self.len / chunk)?;
+            self.meta_unsynced = true;
             self.meta
                 .write_all_at(&sums, self.format.meta_offset(self.len / chunk))
                 .map_err(self.failed("write checksums of"))?;
@@ -253,20 +268,44 @@ impl ReplicaWriter {
         };
     }
 
+    /// Syncs the data if the checksums from chunk `first` on replace one that vouches for synced bytes: were the new one
+    /// on the disk and the data it covers not, nothing would vouch for them.
+    fn sync_before_sums(&mut self, first: u64) -> ReplicaResult<()> {
+        let synced = self.replica.status().synced.unwrap_or(0);
+        let chunk = u64::from(self.format.chunk);
+        if synced.is_multiple_of(chunk) || first > synced / chunk {
+            return Ok(());
+        }
+        self.sync_data()
+    }
+
+    fn sync_data(&mut self) -> ReplicaResult<()> {
+        if self.data_unsynced {
+            self.data.sync_data().map_err(self.failed("sync"))?;
+            self.data_unsynced = false;
+        }
+        Ok(())
+    }
+
     /// Makes everything written so far survive loss of power (hsync).
     pub fn sync(&mut self) -> ReplicaResult<()> {
-        self.data.sync_data().map_err(self.failed("sync"))?;
-        self.meta.sync_data().map_err(self.failed("sync checksums of"))?;
+        self.sync_data()?;
+        if self.meta_unsynced {
+            self.meta.sync_data().map_err(self.failed("sync checksums of"))?;
+            self.meta_unsynced = false;
+        }
         if !self.dir_synced {
             let dir = self.data_path.parent().unwrap_or(Path::new("/"));
             let synced = self.replica.home.disk().sync_dir(dir);
             synced.map_err(ReplicaError::io("sync", dir))?;
             self.dir_synced = true;
         }
+        self.replica.status().synced = Some(self.len);
         Ok(())
     }
 
-    /// Closes the replica: it becomes FINALIZED and moves to its place. `expected`: the block's length.
+    /// Closes the replica: it becomes FINALIZED and moves to its place. `expected`: the block's length. A replica that
+    /// was ever synced is synced as a whole, its new place included.
     pub fn finalize(mut self, expected: Option<u64>) -> ReplicaResult<FinalizedReplica> {
         drop(self.replica.still_mine(self.number)?);
         if let Some(expected) = expected.filter(|expected| *expected != self.len) {
@@ -275,28 +314,52 @@ impl ReplicaWriter {
                 problem: format!("has {} bytes, its last packet says {expected}", self.len),
             });
         }
-        if self.pool.options.sync_on_close {
+        if self.pool.options.sync_on_close || self.replica.status().synced.is_some() {
             self.sync()?;
         }
-        let finalized = self.pool.finalize(&self.replica)?;
-        self.done = true;
-        Ok(finalized)
+        let finalized = self.pool.finalize(&self.replica);
+        // A failure behind the move leaves it finalized.
+        self.done = finalized.is_ok() || !self.pool.holds(&self.replica);
+        finalized
     }
 
-    /// Turns a finished TEMPORARY copy into an RBW that a pipeline may go on with; all its bytes become visible.
-    pub fn adopt(mut self) -> ReplicaResult<Block> {
+    /// Leaves the replica open for a pipeline that waits for this DataNode to be back by `expires_ms` (Unix time): until
+    /// then it is loaded as an RBW again. Nothing happens to a copy or to a replica that another writer has taken.
+    pub fn leave_for_restart(self, expires_ms: u64) -> ReplicaResult<()> {
+        let acked = {
+            let status = self.replica.still_mine(self.number)?;
+            match status.state {
+                ReplicaState::Rbw => status.acked,
+                _ => return Ok(()),
+            }
+        };
+        let mark = RestartMark {
+            expires_ms,
+            acked: Some(acked),
+        };
+        mark.leave(&self.replica.home, self.replica.id)
+    }
+
+    /// Turns a finished TEMPORARY copy into an RBW that a pipeline may go on with. `visible` bytes are what the pipeline
+    /// acked; the copy may have more, up to the end of a chunk.
+    ///
+    /// Errors: the copy is shorter than that.
+    pub fn adopt(mut self, visible: u64) -> ReplicaResult<Block> {
         drop(self.replica.still_mine(self.number)?);
-        let block = self.pool.adopt(&self.replica)?;
+        if self.len < visible {
+            return Err(ReplicaError::WrongLength {
+                block: self.replica.id,
+                problem: format!("has {} bytes, {visible} of them should be visible", self.len),
+            });
+        }
+        let block = self.pool.adopt(&self.replica, visible)?;
         self.done = true;
         Ok(block)
     }
 
-    /// Asks the kernel to forget `len` cached bytes from `from` on.
-    pub fn drop_behind(&self, from: u64, len: u64) {
-        let len = std::num::NonZeroU64::new(len);
-        if let Some(file) = self.data.as_file() {
-            let _ = rustix::fs::fadvise(file, from, len, rustix::fs::Advice::DontNeed);
-        }
+    /// Tells the system about cached pages of the data; `len` 0: to the end.
+    pub fn hint(&self, hint: PageHint, offset: u64, len: u64) {
+        self.data.hint(hint, offset, len);
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> ReplicaError + '_ {

@@ -219,6 +219,24 @@ fn a_missing_replica_is_told_and_a_temporary_one_goes() {
 
 /// covers: LM-33
 #[test]
+fn an_order_of_the_past_does_not_disturb_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let told = Arc::new(AtomicBool::new(false));
+    let interrupted = told.clone();
+    let interrupt = move || interrupted.store(true, Ordering::Relaxed);
+    let mut writer = store.create_rbw(&block(1001, 0), new_replica(interrupt)).unwrap();
+    put(&mut writer, &bytes(700));
+    assert!(text(init(&store, 1001, 1001)).starts_with("replica.getGenerationStamp() >= recoveryId = 1001"));
+    assert!(text(init(&store, 1000, 1000)).starts_with("replica.getGenerationStamp() >= recoveryId = 1000"));
+    assert!(text(init(&store, 1002, 1003)).starts_with("replica.getGenerationStamp() < block.getGenerationStamp()"));
+    assert!(!told.load(Ordering::Relaxed), "nobody told the writer to go");
+    put(&mut writer, &bytes(1300));
+    writer.finalize(Some(1300)).unwrap();
+}
+
+/// covers: LM-33
+#[test]
 fn a_writer_is_stopped_and_no_other_comes_in() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

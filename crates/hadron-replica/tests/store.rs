@@ -504,7 +504,7 @@ fn a_block_exists_once_and_a_newer_copy_replaces_an_unfinished_one() {
     drop(open);
     let mut copy = store.create_temporary(&block(2, 1002, 0), new_replica()).unwrap();
     put(&mut copy, b"hello", 0, 5).unwrap();
-    copy.adopt().unwrap();
+    copy.adopt(5).unwrap();
     assert_eq!(store.visible_len(&block(2, 1002, 0)).unwrap(), 5);
     let copy = store.create_temporary(&block(3, 1002, 0), new_replica()).unwrap();
     drop(copy);

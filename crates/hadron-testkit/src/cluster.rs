@@ -163,6 +163,12 @@ impl Cluster {
 
     /// Starts a DataNode that was stopped.
     pub async fn start_datanode(&mut self, number: usize) -> Result<()> {
+        self.datanodes[number] = Some(start(&self.datanode_conf(number), number).await?);
+        Ok(())
+    }
+
+    /// A DataNode's configuration, any ports.
+    fn datanode_conf(&self, number: usize) -> Configuration {
         let mut conf = self.conf.clone();
         for key in [
             "dfs.datanode.address",
@@ -173,11 +179,7 @@ impl Cluster {
         }
         conf.set("dfs.datanode.hostname", "127.0.0.1");
         conf.set("dfs.datanode.data.dir", url(&self.data_dir(number)));
-        let datanode = DataNode::start(&conf)
-            .await
-            .with_context(|| format!("start DataNode {number}"))?;
-        self.datanodes[number] = Some(datanode);
-        Ok(())
+        conf
     }
 
     /// Stops a DataNode.
@@ -185,6 +187,25 @@ impl Cluster {
         if let Some(datanode) = self.datanodes[number].take() {
             datanode.shutdown().await;
         }
+    }
+
+    /// Restarts a DataNode as `dfsadmin -shutdownDatanode … upgrade` and a new process do: writers are told, and it comes
+    /// back with its addresses.
+    pub async fn restart_datanode_announced(&mut self, number: usize) -> Result<()> {
+        let Some(datanode) = self.datanodes[number].take() else {
+            return Ok(());
+        };
+        let mut conf = self.datanode_conf(number);
+        for (key, address) in [
+            ("dfs.datanode.address", datanode.xfer_addr()),
+            ("dfs.datanode.http.address", datanode.http_addr()),
+            ("dfs.datanode.ipc.address", datanode.ipc_addr()),
+        ] {
+            conf.set(key, address.to_string());
+        }
+        datanode.shutdown_for_restart().await;
+        self.datanodes[number] = Some(start(&conf, number).await?);
+        Ok(())
     }
 
     /// Waits until `datanodes` are live with room and safe mode is off.
@@ -207,6 +228,11 @@ impl Cluster {
         }
         self.stop_namenode().await;
     }
+}
+
+async fn start(conf: &Configuration, number: usize) -> Result<DataNode> {
+    let started = DataNode::start(conf).await;
+    started.with_context(|| format!("start DataNode {number}"))
 }
 
 fn url(path: &Path) -> String {

@@ -46,7 +46,11 @@ pub(crate) fn datanode(args: &DatanodeArgs) -> Result<()> {
             ending = datanode.ended() => Some(ending),
         };
         tracing::info!("stopping");
-        datanode.shutdown().await;
+        match ending {
+            // A signal says nothing about coming back; as in Hadoop only `-shutdownDatanode … upgrade` does.
+            Some(Ending::Asked { for_upgrade: true }) => datanode.shutdown_for_restart().await,
+            _ => datanode.shutdown().await,
+        }
         match ending {
             Some(Ending::Failed(reason)) => bail!("the DataNode cannot go on: {reason}"),
             Some(Ending::Asked { .. }) | None => Ok(()),

@@ -19,6 +19,7 @@ pub(crate) mod server;
 pub(crate) mod table;
 mod transfer_block;
 pub(crate) mod workers;
+mod write_behind;
 mod write_block;
 
 pub(crate) use transfer_block::{CopyTargets, copy_to_targets, datanode_id};

@@ -3,22 +3,29 @@
 //! Packets that arrived together are forwarded with one write, stored with one `pwritev` and acked together; nothing
 //! is copied between the socket's buffer and the file. A packet is reported as stored only after `pwrite` returned
 //! for all its bytes (after the sync, if it asks for one).
+//! When this DataNode is about to be started again, reception ends between two packets: the upstream is told, the replica
+//! stays open under a mark that lets the next process go on with it.
 
 use super::OpError;
 use super::codec::{FramedPacket, parse_packet};
 use super::inbox::{Inbox, PACKET_BUFFER};
 use super::responder::{Pipeline, Responder, error_of};
+use super::write_behind::{Hints, WriteBehind};
 use crate::shared::Shared;
+use hadron_env::disk::PageHint;
 use hadron_pipeline::relay::{CHECKSUM_ERROR_LINGER, CloseReason, LocalOutcome, PacketSteps, Relay};
 use hadron_replica::{ChunkFormat, Packet, ReplicaWriter};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 /// Packets handled as one batch.
 const MAX_BATCH: usize = 64;
-/// How far written data may lag before the cache is told to forget it.
-const DROP_BEHIND_LAG: u64 = 8 * 1024 * 1024;
+/// How long an upstream has to read that this node restarts, before its connection ends (Hadoop: as long).
+const RESTART_LINGER: Duration = Duration::from_secs(1);
+/// How often a thread that waits for acks, or for an upstream to read, looks around.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One block on its way in.
 pub(super) struct Receiver<'a> {
@@ -31,7 +38,7 @@ pub(super) struct Receiver<'a> {
     /// Checksums of the packets.
     pub(super) sent: ChunkFormat,
     pub(super) mirror: Option<Arc<TcpStream>>,
-    pub(super) drop_behind: bool,
+    pub(super) behind: WriteBehind,
 }
 
 /// What became of a batch.
@@ -39,6 +46,8 @@ enum Batch {
     More,
     /// The last packet is stored, or a bad one found: no more is read.
     End,
+    /// This DataNode is about to be started again: no more is read.
+    Restart,
 }
 
 impl Receiver<'_> {
@@ -55,6 +64,9 @@ impl Receiver<'_> {
             Ok(reason) => reason,
             Err(error) => return Err(failure.unwrap_or(error)),
         };
+        if reason == CloseReason::Restarting && failure.is_none() {
+            return self.leave_for_restart();
+        }
         if reason == CloseReason::ChecksumError {
             self.shared.metrics.checksum_errors.inc();
             self.linger();
@@ -68,14 +80,58 @@ impl Receiver<'_> {
     /// No acks come from below: this thread runs the relay's commands, too.
     fn run_alone(&mut self, responder: &Responder) -> Result<CloseReason, OpError> {
         loop {
-            let batch = self.receive_batch();
+            let batch = self.next_batch();
+            if matches!(batch, Ok(Batch::Restart)) {
+                self.pipeline.update(Relay::restarting);
+            }
             if let Some(reason) = responder.run_commands() {
                 return batch.map(|_| reason);
             }
-            if let Batch::End = batch? {
+            if !matches!(batch?, Batch::More) {
                 return Ok(CloseReason::LocalFailure);
             }
         }
+    }
+
+    /// Whether this DataNode is about to be started again and somebody upstream should hear of it.
+    fn leaves(&self) -> bool {
+        self.shared.is_restarting() && self.pipeline.relay.lock().config().sends_acks()
+    }
+
+    /// As [`Self::receive_batch`], unless this DataNode is about to be started again: then the stream seems to end.
+    fn next_batch(&mut self) -> Result<Batch, OpError> {
+        if self.leaves() {
+            return Ok(Batch::Restart);
+        }
+        match self.receive_batch() {
+            Err(OpError::PeerLeft(_)) if self.leaves() => Ok(Batch::Restart),
+            other => other,
+        }
+    }
+
+    /// Marks the replica so that the next process goes on with it, and keeps the connection open so that the upstream
+    /// reads why it ends before it notices that it does.
+    fn leave_for_restart(mut self) -> Result<(), OpError> {
+        let writer = self.writer.take().or_else(|| self.pipeline.writer.lock().take());
+        if let Some(writer) = writer {
+            let block = writer.block_id();
+            match writer.leave_for_restart(self.shared.restart_mark_expiry()) {
+                Ok(()) => tracing::info!(%block, "told the pipeline of the restart"),
+                // The pipeline does without this node, then.
+                Err(error) => tracing::warn!(%block, %error, "cannot mark an open replica for the restart"),
+            }
+        }
+        // What still comes is taken, so that the upstream is not stuck in writing while it should read.
+        let deadline = Instant::now() + RESTART_LINGER;
+        let _ = self.upstream.set_read_timeout(Some(LOOK_INTERVAL));
+        while Instant::now() < deadline {
+            let all = self.inbox.available().len();
+            self.inbox.consume(all);
+            if !matches!(self.inbox.fill(), Ok(count) if count > 0) {
+                std::thread::sleep(LOOK_INTERVAL);
+            }
+        }
+        Ok(())
     }
 
     fn run_with_mirror(&mut self, responder: Responder, mirror: Arc<TcpStream>) -> Result<CloseReason, OpError> {
@@ -92,9 +148,13 @@ impl Receiver<'_> {
         let mut result = Ok(());
         loop {
             self.wait_for_room();
-            match self.receive_batch() {
+            match self.next_batch() {
                 Ok(Batch::More) => {}
                 Ok(Batch::End) => break,
+                Ok(Batch::Restart) => {
+                    self.restart_with_mirror(&mirror);
+                    break;
+                }
                 Err(error) => {
                     result = Err(error);
                     self.pipeline.update(Relay::local_failed);
@@ -105,7 +165,15 @@ impl Receiver<'_> {
                 }
             }
         }
-        let reason = ended.recv().unwrap_or(CloseReason::LocalFailure);
+        let reason = loop {
+            match ended.recv_timeout(LOOK_INTERVAL) {
+                Ok(reason) => break reason,
+                Err(mpsc::RecvTimeoutError::Disconnected) => break CloseReason::LocalFailure,
+                // Acks of the last packets are due, and a restart does not wait for them.
+                Err(mpsc::RecvTimeoutError::Timeout) if self.leaves() => self.restart_with_mirror(&mirror),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+        };
         let _ = mirror.shutdown(Shutdown::Both);
         match (result, reason) {
             (Err(error), CloseReason::LocalFailure | CloseReason::Finished) => Err(error),
@@ -113,10 +181,16 @@ impl Receiver<'_> {
         }
     }
 
+    /// Ends the relay, and the other thread's wait for acks.
+    fn restart_with_mirror(&self, mirror: &TcpStream) {
+        self.pipeline.update(Relay::restarting);
+        let _ = mirror.shutdown(Shutdown::Both);
+    }
+
     fn wait_for_room(&self) {
         let mut relay = self.pipeline.relay.lock();
-        while relay.is_full() && !relay.is_closed() {
-            self.pipeline.changed.wait(&mut relay);
+        while relay.is_full() && !relay.is_closed() && !self.shared.is_restarting() {
+            self.pipeline.changed.wait_for(&mut relay, LOOK_INTERVAL);
         }
     }
 
@@ -191,19 +265,28 @@ impl Receiver<'_> {
             .as_mut()
             .ok_or_else(|| OpError::Protocol("packet after the last one".into()))?;
         let before = writer.len();
+        let start = Instant::now();
         writer.write(&stored, self.sent)?;
+        self.shared.note_slow("write data to disk", start, writer.block_id());
         self.shared
             .metrics
             .bytes_written
             .inc_by(writer.len().saturating_sub(before));
-        if self.drop_behind && writer.len() / DROP_BEHIND_LAG > before / DROP_BEHIND_LAG {
-            let until = writer.len() - writer.len() % DROP_BEHIND_LAG;
-            writer.drop_behind(0, until.saturating_sub(DROP_BEHIND_LAG));
+        let last = batch[..good].iter().any(|(_, _, steps)| steps.last);
+        let due = match last {
+            true => self.behind.ended(writer.len()),
+            false => self.behind.grown(writer.len()),
+        };
+        if let Some(Hints { begin, forget }) = due {
+            for range in [begin, forget].into_iter().filter(|range| !range.is_empty()) {
+                writer.hint(PageHint::DontNeed, range.start, range.end - range.start);
+            }
         }
         if batch[..good].iter().any(|(_, _, steps)| steps.sync) {
+            let start = Instant::now();
             writer.sync()?;
+            self.shared.note_slow("flushOrSync", start, writer.block_id());
         }
-        let last = batch[..good].iter().any(|(_, _, steps)| steps.last);
         if last {
             *self.pipeline.writer.lock() = self.writer.take();
         }
@@ -229,6 +312,14 @@ impl Receiver<'_> {
                 relay.packet_stored(steps.ticket, LocalOutcome::ChecksumMismatch);
             }
         });
+        if let Some(mirror) = self
+            .mirror
+            .as_ref()
+            .filter(|_| self.pipeline.relay.lock().is_head_corrupt())
+        {
+            // The thread that sends acks may be listening there.
+            let _ = mirror.shutdown(Shutdown::Both);
+        }
     }
 
     fn matches(&self, packet: &FramedPacket, bytes: &[u8]) -> bool {
@@ -245,7 +336,13 @@ impl Receiver<'_> {
             return;
         }
         let bytes = &self.inbox.available()[..at + packet.len];
-        if let Err(error) = (&**mirror).write_all(bytes) {
+        let start = Instant::now();
+        let sent = (&**mirror).write_all(bytes);
+        if let Some(writer) = &self.writer {
+            self.shared
+                .note_slow("write packet to mirror", start, writer.block_id());
+        }
+        if let Err(error) = sent {
             tracing::warn!(%error, "cannot forward packets to the next node");
             let _ = mirror.shutdown(Shutdown::Both);
             self.pipeline.update(Relay::mirror_failed);

@@ -13,7 +13,7 @@ use hadron_pipeline::relay::{CloseReason, Relay, RelayCommand, WaitsFor};
 use hadron_replica::{AckHandle, ReplicaWriter};
 use hadron_types::ExtendedBlock;
 use parking_lot::{Condvar, Mutex};
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
@@ -60,6 +60,8 @@ enum Step {
     Run(RelayCommand),
     /// The next news can only come from the mirror.
     ReadAck,
+    /// No packet is on its way; the mirror may have news of its own.
+    Listen,
     /// Nothing is due.
     Idle,
 }
@@ -97,6 +99,7 @@ impl Responder {
                     }
                 }
                 Step::ReadAck => self.read_downstream(&mut inbox),
+                Step::Listen => self.listen_downstream(&mut inbox),
                 Step::Idle => return CloseReason::LocalFailure,
             }
         }
@@ -113,21 +116,36 @@ impl Responder {
                 WaitsFor::Downstream => return Step::ReadAck,
                 WaitsFor::Ended => return Step::Idle,
                 _ if !wait => return Step::Idle,
+                WaitsFor::Packet if relay.mirror_alive() => return Step::Listen,
                 _ => self.pipeline.changed.wait(&mut relay),
             }
+        }
+    }
+
+    /// Waits for the beginning of an ack while none is due. Silence is no failure, however long it lasts; the receiver
+    /// wakes this thread by closing the mirror.
+    fn listen_downstream(&self, inbox: &mut Inbox) {
+        match inbox.need(1) {
+            Ok(()) => self.read_downstream(inbox),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) => self.lost_downstream(&error),
         }
     }
 
     fn read_downstream(&self, inbox: &mut Inbox) {
         match read_ack(inbox) {
             Ok(ack) => self.pipeline.update(|relay| relay.ack_received(ack)),
-            Err(error) => {
-                if self.pipeline.relay.lock().mirror_alive() {
-                    tracing::warn!(block = %self.block, %error, "lost the acks of the next node");
-                }
-                self.pipeline.update(Relay::mirror_failed);
-            }
+            Err(error) => self.lost_downstream(&error),
         }
+    }
+
+    fn lost_downstream(&self, error: &io::Error) {
+        self.pipeline.update(|relay| {
+            if relay.mirror_alive() && !matches!(relay.waits_for(), WaitsFor::Ended) {
+                tracing::warn!(block = %self.block, %error, "lost the acks of the next node");
+            }
+            relay.mirror_failed();
+        });
     }
 
     fn execute(&self, command: RelayCommand, due: &mut BytesMut) -> Option<CloseReason> {
@@ -167,7 +185,7 @@ impl Responder {
         let writer = self.pipeline.writer.lock().take();
         let writer = writer.ok_or_else(|| OpError::Protocol("block ended without its last packet".into()))?;
         if self.stage == Stage::TransferRbw {
-            let adopted = writer.adopt()?;
+            let adopted = writer.adopt(self.block.block.len)?;
             tracing::debug!(block = %adopted, "copy joins a pipeline");
             return Ok(());
         }
@@ -189,7 +207,7 @@ impl Responder {
 /// The error that a reason other than `Finished` stands for.
 pub(super) fn error_of(reason: CloseReason) -> Option<OpError> {
     match reason {
-        CloseReason::Finished => None,
+        CloseReason::Finished | CloseReason::Restarting => None,
         CloseReason::ChecksumError => Some(codec::invalid("packet does not match its checksums").into()),
         CloseReason::DownstreamFoundCorruption => {
             Some(OpError::Mirror("the next node received corrupt data from here".into()))

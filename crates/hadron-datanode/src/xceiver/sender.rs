@@ -5,11 +5,10 @@
 
 use super::codec::encode_packet_header;
 use super::engine::{SendEngine, SendError};
+use hadron_env::disk::PageHint;
 use hadron_pipeline::packet::PacketHeader;
 use hadron_replica::{ChunkFormat, ReplicaReader};
-use rustix::fs::Advice;
 use std::net::TcpStream;
-use std::num::NonZeroU64;
 
 /// Data bytes in a full packet; large packets mean few system calls.
 pub(crate) const PACKET_DATA_LEN: u64 = 512 * 1024;
@@ -132,21 +131,13 @@ impl CacheAdvice {
         }
         let from = at.max(*ahead);
         let len = self.readahead.min(plan.end - from);
-        if let Some(len) = NonZeroU64::new(len) {
-            advise(replica, from, Some(len), Advice::WillNeed);
-        }
+        replica.hint(PageHint::WillNeed, from, len);
         *ahead = from + len;
     }
 
     fn drop_behind(&self, replica: &ReplicaReader, from: u64, len: usize) {
         if self.drop_behind {
-            advise(replica, from, NonZeroU64::new(len as u64), Advice::DontNeed);
+            replica.hint(PageHint::DontNeed, from, len as u64);
         }
-    }
-}
-
-fn advise(replica: &ReplicaReader, from: u64, len: Option<NonZeroU64>, advice: Advice) {
-    if let Some(file) = replica.data() {
-        let _ = rustix::fs::fadvise(file, from, len, advice);
     }
 }

@@ -81,6 +81,17 @@ impl XceiverTable {
         closed
     }
 
+    /// Ends the reading side of connections that are at operation `name`: their threads look up. Returns how many.
+    pub(crate) fn wake_doing(&self, name: &str) -> usize {
+        let state = self.state.lock();
+        let mut woken = 0;
+        for row in state.rows.values().filter(|row| row.doing.starts_with(name)) {
+            let _ = row.stream.shutdown(Shutdown::Read);
+            woken += 1;
+        }
+        woken
+    }
+
     /// Enters a connection; the number is for the other calls.
     pub(crate) fn enter(&self, stream: &Arc<TcpStream>, peer: SocketAddr) -> Result<u64, Refusal> {
         let mut state = self.state.lock();

@@ -7,6 +7,7 @@ use super::codec::{is_success, write_op, write_response};
 use super::inbox::Inbox;
 use super::receiver::Receiver;
 use super::responder::{Pipeline, Responder};
+use super::write_behind::WriteBehind;
 use super::{Connection, OpError, OpResult, Outcome, mirror, to_peer};
 use crate::shared::{NewsKind, ReplicaNews, Shared};
 use hadron_pipeline::packet::{MAX_PIPELINE_NODES, Stage};
@@ -40,6 +41,11 @@ pub(super) fn run(connection: &mut Connection, op: WriteBlock, block: &mut Optio
     *block = Some(op.header.block.clone());
     connection.admit_write(&op)?;
     let request = Request::check(op)?;
+    if connection.shared.is_restarting() && request.wants_acks() {
+        // Whoever sets the pipeline up may wait for this node instead of giving it up.
+        write_response(&connection.stream, &connect_ack(Status::OobRestart, "")).map_err(to_peer)?;
+        return Ok(Outcome::Close);
+    }
     let sockets: Sockets = Arc::new(Mutex::new(vec![connection.stream.clone()]));
     let writer = match open_replica(&connection.shared, &request, &sockets) {
         Err(OpError::Replica(error)) if error.is_full() && request.is_first_node() => {
@@ -265,6 +271,12 @@ fn receive(
     connection
         .stream
         .set_read_timeout(Some(connection.shared.pipeline_read_timeout(further)))?;
+    let settings = &connection.shared.settings;
+    let behind = WriteBehind {
+        drop: request.op.caching.drop_behind.unwrap_or(settings.drop_behind_writes),
+        sync: settings.sync_behind_writes,
+        last: writer.len(),
+    };
     let receiver = Receiver {
         shared: &connection.shared,
         inbox: &mut connection.inbox,
@@ -273,11 +285,7 @@ fn receive(
         writer: Some(writer),
         sent: request.sent,
         mirror,
-        drop_behind: request
-            .op
-            .caching
-            .drop_behind
-            .unwrap_or(connection.shared.settings.drop_behind_writes),
+        behind,
     };
     let received = receiver.run(responder);
     if let (Err(OpError::Io(error)), Some(source)) = (&received, &request.op.source)

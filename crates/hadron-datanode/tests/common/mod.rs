@@ -235,6 +235,11 @@ impl Cluster {
         cluster
     }
 
+    /// A folder that goes with the cluster.
+    pub fn root(&self) -> &Path {
+        self._root.path()
+    }
+
     pub fn start_node(&self, dir: &Path, settings: &[(&str, &str)]) -> DataNode {
         self.start_node_on(Arc::new(hadron_env::RealDisk), dir, settings)
     }

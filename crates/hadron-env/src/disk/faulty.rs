@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, Open};
+use super::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, Open, PageHint};
 
 /// What is done to a disk, as rules see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,11 +39,18 @@ pub enum DiskCall {
 /// What a rule does to the calls it fits.
 type Verdict = Arc<dyn Fn(DiskCall, &Path) -> io::Result<()> + Send + Sync>;
 
+/// A hint that a file was given: of which file, what, from where, how many bytes.
+pub type GivenHint = (PathBuf, PageHint, u64, u64);
+
+/// Most hints that are kept.
+const MAX_HINTS: usize = 10_000;
+
 #[derive(Default)]
 struct Rules {
     verdict: Mutex<Option<Verdict>>,
     space: Mutex<Option<DiskSpace>>,
     refused: AtomicUsize,
+    hints: Mutex<Vec<GivenHint>>,
 }
 
 /// A disk with faults. Clones share them.
@@ -105,6 +112,11 @@ impl FaultyDisk {
     /// Answers questions for room with `space`.
     pub fn set_space(&self, space: DiskSpace) {
         *self.rules.space.lock() = Some(space);
+    }
+
+    /// The first hints that files were given.
+    pub fn hints(&self) -> Vec<GivenHint> {
+        self.rules.hints.lock().clone()
     }
 
     /// Calls refused so far.
@@ -220,6 +232,14 @@ impl DiskFile for FaultyFile {
         self.below.allocate(offset, len)
     }
     /// None while there are rules: who has the file itself would not meet them.
+    fn hint(&self, hint: PageHint, offset: u64, len: u64) -> io::Result<()> {
+        let mut hints = self.rules.hints.lock();
+        if hints.len() < MAX_HINTS {
+            hints.push((self.path.clone(), hint, offset, len));
+        }
+        drop(hints);
+        self.below.hint(hint, offset, len)
+    }
     fn as_file(&self) -> Option<&std::fs::File> {
         let free = self.rules.verdict.lock().is_none();
         self.below.as_file().filter(|_| free)

@@ -17,7 +17,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use faulty::{DiskCall, FaultyDisk};
+pub use faulty::{DiskCall, FaultyDisk, GivenHint};
 pub use real::RealDisk;
 pub use sim::{Fault, SimDisk};
 
@@ -105,6 +105,15 @@ pub struct DiskSpace {
     pub available: u64,
 }
 
+/// What to tell the system about the cached pages of a file. Advice only: nothing becomes durable or is lost by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageHint {
+    /// They will be read soon: begin to read them.
+    WillNeed,
+    /// They will not be read soon: forget the clean ones and begin to write the dirty ones out.
+    DontNeed,
+}
+
 /// A file system.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Opens a file.
@@ -172,6 +181,11 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Reserves room for `offset..offset + len` and extends the file to it. Reserved bytes read as zeros.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Tells the system about `len` bytes from `offset` on; 0: to the end of the file. Does nothing where there is no page
+    /// cache.
+    fn hint(&self, _hint: PageHint, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// The operating system's file, for `sendfile` and passing descriptors; `None` in a simulation.
     fn as_file(&self) -> Option<&std::fs::File> {
         None

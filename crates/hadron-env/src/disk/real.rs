@@ -5,14 +5,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Advice, OFlags};
 
-use super::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, Open};
+use super::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, Open, PageHint};
 
 /// Most slices in one `pwritev` (Linux `IOV_MAX`).
 const MAX_SLICES: usize = 1024;
@@ -172,6 +173,15 @@ impl DiskFile for RealFile {
             }
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    fn hint(&self, hint: PageHint, offset: u64, len: u64) -> io::Result<()> {
+        let advice = match hint {
+            PageHint::WillNeed => Advice::WillNeed,
+            // Linux begins to write the dirty pages of the range, then drops the clean ones.
+            PageHint::DontNeed => Advice::DontNeed,
+        };
+        Ok(rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), advice)?)
     }
 
     fn as_file(&self) -> Option<&File> {

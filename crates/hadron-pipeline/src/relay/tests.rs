@@ -155,6 +155,21 @@ fn bad_checksums_are_acked_then_the_connection_ends() {
 }
 
 #[test]
+fn a_node_that_finds_corruption_blames_nobody_below() {
+    let mut relay = Relay::new(RelayConfig {
+        same_checksum: false,
+        ..config(true)
+    });
+    let bad = receive(&mut relay, packet(0, 0, 512));
+    assert!(bad.verify && !relay.is_head_corrupt());
+    relay.packet_stored(bad.ticket, LocalOutcome::ChecksumMismatch);
+    assert!(relay.is_head_corrupt());
+    relay.mirror_failed();
+    assert_eq!(relay.poll_command(), ack(0, &[ErrorChecksum, Error], 0));
+    assert_eq!(relay.poll_command(), close(CloseReason::ChecksumError));
+}
+
+#[test]
 fn a_node_whose_data_arrived_corrupt_falls_silent() {
     let mut relay = Relay::new(config(true));
     store(&mut relay, packet(0, 0, 512));
@@ -171,6 +186,49 @@ fn out_of_band_news_overtakes_acks() {
     assert_eq!(relay.poll_command(), ack(UNKNOWN_SEQNO, &[Success, OobRestart], 0));
     relay.oob_requested(OobRestart);
     assert_eq!(relay.poll_command(), ack(UNKNOWN_SEQNO, &[OobRestart], 0));
+}
+
+// covers: WP-20
+#[test]
+fn a_restarting_node_says_so_last_of_all() {
+    for has_mirror in [false, true] {
+        let mut relay = Relay::new(config(has_mirror));
+        store(&mut relay, packet(0, 0, 512));
+        receive(&mut relay, packet(1, 512, 512));
+        if has_mirror {
+            relay.ack_received(PipelineAck::new(0, [Success]));
+        } else {
+            assert_eq!(relay.poll_command(), ack(0, &[Success], 512));
+        }
+        relay.restarting();
+        relay.restarting();
+        // The shell wakes whoever reads the mirror by closing it: that is no news for the upstream.
+        relay.mirror_failed();
+        relay.ack_received(PipelineAck::new(1, [Success]));
+        let acked = if has_mirror { 0 } else { 512 };
+        assert_eq!(relay.poll_command(), ack(UNKNOWN_SEQNO, &[OobRestart], acked));
+        assert_eq!(relay.poll_command(), close(CloseReason::Restarting));
+        assert_eq!(relay.poll_command(), None);
+        assert!(relay.is_closed());
+    }
+}
+
+#[test]
+fn a_restart_lets_a_block_finish_that_is_being_finalized() {
+    let mut relay = Relay::new(config(false));
+    store(&mut relay, last(0, 0));
+    assert_eq!(relay.poll_command(), Some(RelayCommand::Finalize { len: 0 }));
+    relay.restarting();
+    relay.block_finalized(true);
+    assert_eq!(relay.poll_command(), ack(0, &[Success], 0));
+    assert_eq!(relay.poll_command(), close(CloseReason::Finished));
+    // Nobody waits for acks of a copy from another DataNode.
+    let mut relay = Relay::new(RelayConfig {
+        datanode_source: true,
+        ..config(false)
+    });
+    relay.restarting();
+    assert_eq!(relay.poll_command(), None);
 }
 
 #[test]

@@ -1,0 +1,169 @@
+//! Caching strategies: what configuration and client say about the page cache reaches the files of the replica.
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
+mod common;
+
+use common::*;
+use hadron_env::disk::{FaultyDisk, PageHint, RealDisk};
+use hadron_proto::hdfs::*;
+use std::sync::Arc;
+
+const MB: u64 = 1024 * 1024;
+const PART: usize = 64512;
+
+fn strategy(drop_behind: Option<bool>, readahead: Option<i64>) -> Option<CachingStrategyProto> {
+    Some(CachingStrategyProto { drop_behind, readahead })
+}
+
+/// A node whose files tell what hints they get.
+fn node(settings: &[(&str, &str)]) -> (Cluster, FaultyDisk) {
+    let mut cluster = Cluster::start(0);
+    let disk = FaultyDisk::new(Arc::new(RealDisk));
+    let dir = cluster.root().join("data");
+    let node = cluster.start_node_on(Arc::new(disk.clone()), &dir, settings);
+    cluster.dirs.push(dir);
+    cluster.nodes.push(node);
+    (cluster, disk)
+}
+
+/// Writes `len` bytes of block `id` and gives the hints its data file got.
+fn write(
+    cluster: &Cluster,
+    disk: &FaultyDisk,
+    id: i64,
+    caching: Option<CachingStrategyProto>,
+    len: u64,
+) -> Vec<(PageHint, u64, u64)> {
+    let before = disk.hints().len();
+    let mut op = write_op(&block(id, 1001, 0), vec![]);
+    op.caching_strategy = caching;
+    let mut peer = cluster.connect(0);
+    peer.op(80, &op);
+    assert_eq!(peer.response().status, 0);
+    let data = bytes(PART);
+    let (mut seqno, mut at) = (0, 0);
+    while at < len {
+        let part = &data[..PART.min((len - at) as usize)];
+        peer.send_packet(seqno, at, part, false, false);
+        assert_eq!(peer.ack().reply, [0]);
+        seqno += 1;
+        at += part.len() as u64;
+    }
+    peer.send_packet(seqno, at, &[], true, false);
+    assert_eq!(peer.ack().reply, [0]);
+    hints_since(disk, before, id)
+}
+
+fn read(
+    cluster: &Cluster,
+    disk: &FaultyDisk,
+    id: i64,
+    caching: Option<CachingStrategyProto>,
+    len: u64,
+) -> Vec<(PageHint, u64, u64)> {
+    let before = disk.hints().len();
+    let op = OpReadBlockProto {
+        caching_strategy: caching,
+        ..read_op(&block(id, 1001, 0), 0, len)
+    };
+    let mut peer = cluster.connect(0);
+    peer.op(81, &op);
+    assert_eq!(peer.response().status, 0);
+    peer.packets(format());
+    peer.status(6);
+    hints_since(disk, before, id)
+}
+
+fn hints_since(disk: &FaultyDisk, before: usize, id: i64) -> Vec<(PageHint, u64, u64)> {
+    let all = disk.hints().split_off(before);
+    let name = format!("blk_{id}");
+    all.into_iter()
+        .filter(|(path, ..)| path.file_name().is_some_and(|found| found.to_string_lossy() == name))
+        .map(|(_, hint, from, len)| (hint, from, len))
+        .collect()
+}
+
+/// covers: WP-43
+#[test]
+fn writes_are_forgotten_or_begun_as_configuration_and_client_say() {
+    const DROP: &str = "dfs.datanode.drop.cache.behind.writes";
+    const SYNC: &str = "dfs.datanode.sync.behind.writes";
+    let len = 20 * MB;
+    let (cluster, disk) = node(&[]);
+    assert_eq!(write(&cluster, &disk, 1, None, len), [], "nothing is asked for");
+    let dropped = write(&cluster, &disk, 2, strategy(Some(true), None), len);
+    assert!(
+        dropped
+            .iter()
+            .all(|(hint, from, _)| (*hint, *from) == (PageHint::DontNeed, 0)),
+        "{dropped:?}"
+    );
+    assert!(dropped.len() >= 2 && dropped.last().unwrap().2 == len, "{dropped:?}");
+    // What is still being written stays cached until the end.
+    let while_writing = &dropped[..dropped.len() - 1];
+    assert!(
+        while_writing.iter().all(|(_, _, until)| *until <= len - 8 * MB),
+        "{dropped:?}"
+    );
+    drop(cluster);
+
+    let (cluster, disk) = node(&[(DROP, "true")]);
+    assert!(!write(&cluster, &disk, 1, None, len).is_empty());
+    assert_eq!(
+        write(&cluster, &disk, 2, strategy(Some(false), None), len),
+        [],
+        "the client's word counts"
+    );
+    drop(cluster);
+
+    let (cluster, disk) = node(&[(SYNC, "true")]);
+    let begun = write(&cluster, &disk, 1, None, len);
+    // Window by window, each byte once.
+    let mut at = 0;
+    for (hint, from, len) in &begun {
+        assert_eq!((*hint, *from), (PageHint::DontNeed, at), "{begun:?}");
+        at += len;
+    }
+    assert_eq!((at, begun.len()), (len, 3), "{begun:?}");
+}
+
+/// covers: WP-43
+#[test]
+fn reads_are_begun_ahead_and_forgotten_as_configuration_and_client_say() {
+    let len = 10 * MB;
+    let ahead = |hints: &[(PageHint, u64, u64)]| -> u64 {
+        let begun = hints.iter().filter(|(hint, ..)| *hint == PageHint::WillNeed);
+        begun.map(|(.., len)| *len).sum()
+    };
+    let forgotten = |hints: &[(PageHint, u64, u64)]| -> u64 {
+        let all = hints.iter().filter(|(hint, ..)| *hint == PageHint::DontNeed);
+        all.map(|(.., len)| *len).sum()
+    };
+    let (cluster, disk) = node(&[]);
+    write(&cluster, &disk, 1, None, len);
+    let usual = read(&cluster, &disk, 1, None, len);
+    assert_eq!((ahead(&usual), forgotten(&usual)), (len, 0));
+    assert!(
+        usual.iter().all(|(_, _, len)| *len <= 4 * MB),
+        "dfs.datanode.readahead.bytes: {usual:?}"
+    );
+    assert_eq!(
+        read(&cluster, &disk, 1, None, 100_000),
+        [],
+        "a short one is not worth it"
+    );
+    let asked = read(&cluster, &disk, 1, strategy(Some(true), Some(MB as i64)), 100_000);
+    assert!(ahead(&asked) >= 100_000 && forgotten(&asked) >= 100_000, "{asked:?}");
+    let none = read(&cluster, &disk, 1, strategy(None, Some(0)), len);
+    assert_eq!(none, []);
+    drop(cluster);
+
+    let (cluster, disk) = node(&[
+        ("dfs.datanode.drop.cache.behind.reads", "true"),
+        ("dfs.datanode.readahead.bytes", "0"),
+    ]);
+    write(&cluster, &disk, 1, None, len);
+    let dropped = read(&cluster, &disk, 1, None, len);
+    assert_eq!((ahead(&dropped), forgotten(&dropped)), (0, len));
+    assert_eq!(read(&cluster, &disk, 1, strategy(Some(false), None), len), []);
+}
