@@ -1,11 +1,13 @@
-//! Caching strategies: what configuration and client say about the page cache reaches the files of the replica.
+//! Caching strategies and syncs: what configuration and client say reaches the files of the replica, before the ack.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 mod common;
 
 use common::*;
-use hadron_env::disk::{FaultyDisk, PageHint, RealDisk};
+use hadron_env::disk::{DiskCall, FaultyDisk, PageHint, RealDisk};
 use hadron_proto::hdfs::*;
+use parking_lot::Mutex;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 const MB: u64 = 1024 * 1024;
@@ -166,4 +168,69 @@ fn reads_are_begun_ahead_and_forgotten_as_configuration_and_client_say() {
     let dropped = read(&cluster, &disk, 1, None, len);
     assert_eq!((ahead(&dropped), forgotten(&dropped)), (0, len));
     assert_eq!(read(&cluster, &disk, 1, strategy(Some(false), None), len), []);
+}
+
+/// covers: WP-42, WP-46
+#[test]
+fn a_sync_is_on_the_disk_when_it_is_acked() {
+    let (cluster, disk) = node(&[]);
+    let synced: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
+    let log = synced.clone();
+    disk.judge(move |call, path| {
+        if call == DiskCall::Sync {
+            log.lock().push(path.to_owned());
+        }
+        Ok(())
+    });
+    // Names of what was synced since the last call.
+    let fresh = || -> Vec<String> {
+        let paths = std::mem::take(&mut *synced.lock());
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        paths.iter().map(name).collect()
+    };
+    let data = bytes(3000);
+    let mut peer = cluster.connect(0);
+    peer.open_write(&block(1, 1001, 0), vec![]);
+    let mut send = |seqno: i64, offset: u64, until: usize, last: bool, sync: bool| {
+        peer.send_packet(seqno, offset, &data[offset as usize..until], last, sync);
+        assert_eq!(peer.ack().reply, [0]);
+    };
+    send(0, 0, 700, false, false);
+    assert_eq!(fresh(), [""; 0], "hflush asks for nothing");
+    send(1, 512, 1300, false, true);
+    assert_eq!(fresh(), ["blk_1", "blk_1_1001.meta", "rbw"], "hsync");
+    send(2, 1300, 1300, false, true);
+    assert_eq!(fresh(), [""; 0], "nothing new to sync");
+    send(3, 1024, 2000, false, false);
+    assert_eq!(
+        fresh(),
+        ["blk_1"],
+        "the checksum of a chunk with synced bytes waits for its data"
+    );
+    send(4, 1536, 2048, false, false);
+    assert_eq!(fresh(), [""; 0]);
+    send(5, 2048, 3000, false, true);
+    assert_eq!(fresh(), ["blk_1", "blk_1_1001.meta"]);
+    send(6, 3000, 3000, true, true);
+    assert_eq!(
+        fresh(),
+        ["finalized", "subdir0", "subdir0", "rbw"],
+        "the place of the finished block"
+    );
+    // SYNC_BLOCK alone: all at the end.
+    let mut peer = cluster.connect(0);
+    peer.open_write(&block(2, 1001, 0), vec![]);
+    peer.send_packet(0, 0, &data, false, false);
+    peer.send_packet(1, 3000, &[], true, true);
+    assert_eq!((peer.ack().reply, peer.ack().reply), (vec![0], vec![0]));
+    let all = fresh();
+    assert_eq!(all[..3], ["blk_2", "blk_2_1001.meta", "rbw"]);
+    assert_eq!(all[3..], ["finalized", "subdir0", "subdir0", "rbw"]);
+    // Neither: nothing.
+    let mut peer = cluster.connect(0);
+    peer.open_write(&block(3, 1001, 0), vec![]);
+    peer.send_packet(0, 0, &data, false, false);
+    peer.send_packet(1, 3000, &[], true, false);
+    assert_eq!((peer.ack().reply, peer.ack().reply), (vec![0], vec![0]));
+    assert_eq!(fresh(), [""; 0]);
 }
