@@ -2,8 +2,8 @@
 //!
 //! Packets that continue each other are gathered into one `pwritev` of data and one `pwrite` of checksums. Data goes
 //! first: a process killed in between leaves acked bytes whose checksum is still the one on disk, which loading
-//! finds again (see `load`). Where the checksum is of a chunk with synced bytes, the data is synced before it, so that
-//! the same holds for a loss of power. Does not verify what a client sent; the caller knows whether that is its task.
+//! finds again (see `load`). Where the checksum is of a chunk with synced bytes, the data is synced before it and it before
+//! those behind it, so that the same holds for a loss of power. Does not verify what a client sent; the caller knows whether that is its task.
 
 use crate::active::ActiveReplica;
 use crate::chunks::ChunkFormat;
@@ -205,14 +205,7 @@ impl ReplicaWriter {
         self.data
             .write_vectored_at(&gathered.slices, gathered.start)
             .map_err(self.failed("write"))?;
-        if self.format.size() > 0 {
-            let index = gathered.start / u64::from(self.format.chunk);
-            self.sync_before_sums(index)?;
-            self.meta_unsynced = true;
-            self.meta
-                .write_all_at(sums, self.format.meta_offset(index))
-                .map_err(self.failed("write checksums of"))?;
-        }
+        self.write_sums(gathered.start / u64::from(self.format.chunk), sums)?;
         self.settle(gathered.end, sums);
         Ok(())
     }
@@ -235,13 +228,7 @@ impl ReplicaWriter {
         self.format.append_sums(&fresh[head..], &mut sums);
         self.data_unsynced = true;
         self.data.write_all_at(fresh, self.len).map_err(self.failed("write"))?;
-        if self.format.size() > 0 {
-            self.sync_before_sums(self.len / chunk)?;
-            self.meta_unsynced = true;
-            self.meta
-                .write_all_at(&sums, self.format.meta_offset(self.len / chunk))
-                .map_err(self.failed("write checksums of"))?;
-        }
+        self.write_sums(self.len / chunk, &sums)?;
         self.settle(self.len + fresh.len() as u64, &sums);
         Ok(())
     }
@@ -268,15 +255,40 @@ impl ReplicaWriter {
         };
     }
 
-    /// Syncs the data if the checksums from chunk `first` on replace one that vouches for synced bytes: were the new one
-    /// on the disk and the data it covers not, nothing would vouch for them.
-    fn sync_before_sums(&mut self, first: u64) -> ReplicaResult<()> {
-        let synced = self.replica.status().synced.unwrap_or(0);
-        let chunk = u64::from(self.format.chunk);
-        if synced.is_multiple_of(chunk) || first > synced / chunk {
+    /// Writes checksums from that of chunk `first` on. One that replaces a checksum which vouches for synced bytes waits
+    /// for its data, and those behind it wait for it: at no moment may a loss of power leave those bytes without one.
+    fn write_sums(&mut self, first: u64, sums: &[u8]) -> ReplicaResult<()> {
+        let size = self.format.size();
+        if size == 0 {
             return Ok(());
         }
-        self.sync_data()
+        let synced = self.replica.status().synced.unwrap_or(0);
+        let chunk = u64::from(self.format.chunk);
+        if synced.is_multiple_of(chunk) || first > synced / chunk || sums.len() < size {
+            return self.put_sums(first, sums);
+        }
+        self.sync_data()?;
+        self.put_sums(first, &sums[..size])?;
+        self.sync_meta()?;
+        self.put_sums(first + 1, &sums[size..])
+    }
+
+    fn put_sums(&mut self, first: u64, sums: &[u8]) -> ReplicaResult<()> {
+        if sums.is_empty() {
+            return Ok(());
+        }
+        self.meta_unsynced = true;
+        self.meta
+            .write_all_at(sums, self.format.meta_offset(first))
+            .map_err(self.failed("write checksums of"))
+    }
+
+    fn sync_meta(&mut self) -> ReplicaResult<()> {
+        if self.meta_unsynced {
+            self.meta.sync_data().map_err(self.failed("sync checksums of"))?;
+            self.meta_unsynced = false;
+        }
+        Ok(())
     }
 
     fn sync_data(&mut self) -> ReplicaResult<()> {
@@ -290,10 +302,7 @@ impl ReplicaWriter {
     /// Makes everything written so far survive loss of power (hsync).
     pub fn sync(&mut self) -> ReplicaResult<()> {
         self.sync_data()?;
-        if self.meta_unsynced {
-            self.meta.sync_data().map_err(self.failed("sync checksums of"))?;
-            self.meta_unsynced = false;
-        }
+        self.sync_meta()?;
         if !self.dir_synced {
             let dir = self.data_path.parent().unwrap_or(Path::new("/"));
             let synced = self.replica.home.disk().sync_dir(dir);

@@ -165,7 +165,7 @@ impl Scene {
                 self.writer = Some(self.store().recover_rbw(&old, to, 0, len, none())?);
             }
             Step::Adopt => {
-                let writer = self.writer.take().ok_or_else(|| ReplicaError::Stopped(old.block.id))?;
+                let writer = self.writer.take().ok_or(ReplicaError::Stopped(old.block.id))?;
                 writer.adopt(LEN as u64)?;
             }
             Step::Restart => self.restart(),

@@ -38,7 +38,7 @@ async fn read(fs: &HadronFs, name: &str) -> Vec<u8> {
 }
 
 /// Writes until every DataNode was restarted, and a bit more; the nodes that had the whole block when it was closed.
-async fn write_through_restarts(replication: u16) -> Vec<usize> {
+async fn write_through_restarts(replication: u32) -> Vec<usize> {
     let builder = Cluster::builder()
         .datanodes(3)
         .set("dfs.heartbeat.interval", "200ms")

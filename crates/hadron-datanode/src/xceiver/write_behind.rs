@@ -4,7 +4,8 @@
 //! does not take changes nothing.
 //!
 //! Per [`WINDOW`] of new bytes: with *sync behind* the system begins to write what came since the last time, so that a
-//! later flush finds little to do; with *drop behind* it forgets all but the last window, which by then is written out.
+//! later flush finds little to do; with *drop behind* it does that, too, and forgets all but the last window, which by then
+//! is written out.
 //! Source: Hadoop `BlockReceiver.manageWriterOsCache`.
 
 use std::ops::Range;
@@ -39,7 +40,7 @@ impl WriteBehind {
             return None;
         }
         let hints = Hints {
-            begin: if self.sync { self.last..len } else { 0..0 },
+            begin: self.last..len,
             forget: if self.drop {
                 0..self.last.saturating_sub(WINDOW)
             } else {
@@ -87,7 +88,12 @@ mod tests {
         assert_eq!(all(false, false, 1, 100), []);
         assert_eq!(
             all(true, false, 3, 30),
-            [(9, 0..0, 0..0), (18, 0..0, 0..1), (27, 0..0, 0..10), (30, 0..0, 0..30)]
+            [
+                (9, 0..9, 0..0),
+                (18, 9..18, 0..1),
+                (27, 18..27, 0..10),
+                (30, 0..0, 0..30)
+            ]
         );
         assert_eq!(
             all(false, true, 3, 30),
