@@ -118,6 +118,51 @@ fn every_place_in_a_pipeline_is_named_by_its_position() {
     }
 }
 
+/// covers: WP-20
+#[test]
+fn every_node_restarts_in_turn_and_none_is_left_behind() {
+    let mut cluster = Cluster::start(3);
+    let data = bytes(4000);
+    let mut stamp = 1001;
+    let mut peer = cluster.connect(0);
+    let targets = vec![cluster.info(1), cluster.info(2)];
+    assert_eq!(peer.open_write(&block(1, stamp, 0), targets).status, 0);
+    for leaving in 0..3 {
+        let (from, to) = (leaving * 1000 / 512 * 512, (leaving + 1) * 1000);
+        peer.send_packet(leaving as i64, from as u64, &data[from..to], false, false);
+        assert_eq!(peer.ack().reply, [0, 0, 0]);
+        let ending = leave(&mut cluster, leaving);
+        let told = peer.ack();
+        assert_eq!((told.reply.len(), told.reply.last()), (leaving + 1, Some(&OOB_RESTART)));
+        wait_end(&cluster, ending);
+        let node = cluster.start_node(&cluster.dirs[leaving].clone(), &[]);
+        cluster.nodes.insert(leaving, node);
+        // The same three nodes go on under the next stamp.
+        let op = OpWriteBlockProto {
+            targets: vec![cluster.info(1), cluster.info(2)],
+            pipeline_size: 3,
+            ..recovery(&block(1, stamp, 0), stamp + 1, to as u64, to as u64)
+        };
+        stamp += 1;
+        peer = cluster.connect(0);
+        peer.op(80, &op);
+        assert_eq!(peer.response().status, 0, "after the restart of node {leaving}");
+    }
+    peer.send_packet(3, 2560, &data[2560..], false, false);
+    peer.send_packet(4, 4000, &[], true, false);
+    for _ in 0..2 {
+        assert_eq!(peer.ack().reply, [0, 0, 0]);
+    }
+    for node in 0..3 {
+        let told = cluster.namenode.wait_news(&cluster.uuid(node), 1, RECEIVED);
+        assert_eq!((told.gen_stamp, told.num_bytes), (stamp, Some(4000)), "node {node}");
+        assert!(
+            cluster.connect(node).read(&block(1, stamp, 0), 0, u64::MAX) == data,
+            "node {node}"
+        );
+    }
+}
+
 /// What was not acked by the whole pipeline is not visible after the restart either.
 #[test]
 fn the_visible_length_comes_through_the_restart() {
