@@ -1,29 +1,33 @@
 """What judges look at on DataNodes' disks: replicas by block, and whether those of one block are all alike."""
 
 import glob
-import hashlib
 import os
 
+from lib.judge import sha256_file
 
-def replicas(folders):
-    """Finalized replicas below the data folders: {block id: {folder: (stamp, length, SHA-256)}}."""
+
+def replicas(folders, digest):
+    """Finalized replicas below the data folders: {block id: {folder: (stamp, length, SHA-256 where asked for)}}."""
     found = {}
     for folder in folders:
         for meta in glob.glob(f"{folder}/current/BP-*/current/finalized/**/blk_*.meta", recursive=True):
             block, stamp = (int(part) for part in os.path.basename(meta)[len("blk_"):-len(".meta")].split("_"))
+            path = os.path.join(os.path.dirname(meta), f"blk_{block}")
             try:
-                with open(os.path.join(os.path.dirname(meta), f"blk_{block}"), "rb") as file:
-                    bytes_of_it = file.read()
+                found.setdefault(block, {})[folder] = (stamp, os.path.getsize(path), sha256_file(path) if digest else "")
             except FileNotFoundError:
                 continue  # deleted or moved at this moment
-            found.setdefault(block, {})[folder] = (stamp, len(bytes_of_it), hashlib.sha256(bytes_of_it).hexdigest())
     return found
 
 
 def unlike(folders, copies):
     """What keeps the blocks from having `copies` replicas each that are all alike; empty when nothing does."""
+    return _unlike(folders, copies, digest=False) or _unlike(folders, copies, digest=True)
+
+
+def _unlike(folders, copies, digest):
     problems = []
-    for block, held in replicas(folders).items():
+    for block, held in replicas(folders, digest).items():
         if len(held) < copies:
             problems.append(f"blk_{block} has {len(held)} replicas")
         elif len(set(held.values())) > 1:
