@@ -10,9 +10,10 @@ use crate::settings::ClientSettings;
 use crate::status::{
     BlockLocation, ContentSummary, FileStatus, FsStats, NodeReport, ReportKind, SafeModeAction, ServerDefaults,
 };
-use crate::writer::{self, CreateOptions, FileWriter};
+use crate::writer::{self, AppendOptions, BufferPool, CreateOptions, FileWriter};
 use hadron_env::config::keys;
 use hadron_env::{Configuration, Random, SystemRandom};
+use hadron_pipeline::window::WindowConfig;
 use hadron_proto::hdfs as proto;
 use hadron_types::{FsAction, FsPath, FsPermission, TimeMs};
 use std::sync::Arc;
@@ -40,9 +41,17 @@ pub(crate) struct Shared {
     pub(crate) peers: Arc<PeerCache>,
     pub(crate) hedging: Option<Hedging>,
     pub(crate) random: SystemRandom,
+    pub(crate) buffers: Arc<BufferPool>,
 }
 
 impl Shared {
+    /// The settings of a new stream's window.
+    pub(crate) fn window_config(&self) -> WindowConfig {
+        WindowConfig {
+            seed: self.random.next_u64(),
+            ..self.settings.window
+        }
+    }
     /// A number in 0..1.
     pub(crate) fn random_fraction(&self) -> f64 {
         const STEPS: u64 = 1 << 32;
@@ -65,7 +74,16 @@ impl HadronFs {
 
     /// As [`HadronFs::connect`] for a given user.
     pub async fn connect_as(conf: &Configuration, url: Option<&str>, user: &str) -> Result<Self> {
-        let settings = ClientSettings::from_configuration(conf)?;
+        Self::connect_with(conf, url, user, ClientSettings::from_configuration(conf)?).await
+    }
+
+    /// As [`HadronFs::connect_as`] with settings that are not all from `conf`.
+    pub async fn connect_with(
+        conf: &Configuration,
+        url: Option<&str>,
+        user: &str,
+        settings: ClientSettings,
+    ) -> Result<Self> {
         let default_fs = conf.get(keys::FS_DEFAULT_FS);
         let url = url.unwrap_or(&default_fs);
         let authority = authority_of(url).ok_or_else(|| FsError::Config(format!("{url:?} is not an hdfs:// URL")))?;
@@ -78,6 +96,7 @@ impl HadronFs {
             peers: PeerCache::new(settings.peer_cache_capacity, settings.peer_cache_expiry),
             hedging: Hedging::new(settings.hedged_read_places, settings.hedged_read_threshold),
             random: SystemRandom::new(),
+            buffers: Arc::default(),
             namenode,
             client_name,
             user: user.to_owned(),
@@ -108,6 +127,15 @@ impl HadronFs {
     /// Files this client has open for writing.
     pub fn open_writers(&self) -> usize {
         self.shared.renewer.open_files()
+    }
+    /// Packets that streams of this client hold: not acked yet, or on their way to the stream's task.
+    pub fn held_packets(&self) -> usize {
+        self.shared.buffers.in_use()
+    }
+    /// Ends every stream that is open for writing now, with "Filesystem closed" as its error. The files stay open at the
+    /// NameNode until their lease expires.
+    pub fn abort_writers(&self) {
+        self.shared.renewer.give_up("Filesystem closed");
     }
     /// Idle DataNode connections this client keeps.
     pub fn idle_connections(&self) -> usize {
@@ -400,7 +428,11 @@ impl HadronFs {
     }
     /// Opens a file for writing at its end.
     pub async fn append(&self, path: &FsPath) -> Result<FileWriter> {
-        writer::append(Arc::clone(&self.shared), path).await
+        self.append_with(path, AppendOptions::default()).await
+    }
+    /// As [`HadronFs::append`], with options.
+    pub async fn append_with(&self, path: &FsPath, options: AppendOptions) -> Result<FileWriter> {
+        writer::append(Arc::clone(&self.shared), path, options).await
     }
     /// Opens a file for reading.
     pub async fn open(&self, path: &FsPath) -> Result<FileReader> {

@@ -33,4 +33,4 @@ pub use status::{
     ServerDefaults,
 };
 pub use umask::parse_umask;
-pub use writer::{CreateOptions, FileWriter};
+pub use writer::{AppendOptions, CreateOptions, FileWriter, Progress, SyncFlags};

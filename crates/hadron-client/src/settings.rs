@@ -123,6 +123,10 @@ impl ClientSettings {
             window: WindowConfig {
                 max_packets_in_flight: conf.get(keys::DFS_CLIENT_WRITE_MAX_PACKETS_IN_FLIGHT),
                 socket_timeout,
+                slow_ack_threshold: conf.get(keys::DFS_CLIENT_SLOW_IO_WARNING_THRESHOLD),
+                slow_acks_as_bad: conf
+                    .get(keys::DFS_CLIENT_MARK_SLOWNODE_AS_BADNODE_THRESHOLD)
+                    .min(u32::MAX as usize) as u32,
                 ..WindowConfig::default()
             },
             recovery: RecoveryConfig {
@@ -167,7 +171,7 @@ impl ClientSettings {
 
     /// How long an answer of a pipeline of `nodes` may take.
     pub(crate) fn pipeline_read_timeout(&self, nodes: usize) -> Duration {
-        self.socket_timeout + hadron_pipeline::window::READ_TIMEOUT_PER_NODE * nodes as u32
+        self.socket_timeout + self.window.node_timeout * nodes as u32
     }
 }
 

@@ -9,16 +9,23 @@
 //! dropping the task's future closes and frees everything (HDFS-9812 cannot happen: there is no close path to miss).
 //! Invariant: the first failure is kept and given to every later call.
 
+mod buffers;
+mod local;
+mod mend;
+mod options;
 mod payload;
 mod pipeline;
 mod streamer;
+
+pub(crate) use buffers::BufferPool;
+pub use options::{AppendOptions, CreateOptions, Progress, SyncFlags};
 
 use crate::error::{FsError, Result};
 use crate::fs::{Shared, text};
 use crate::settings::check_block_size;
 use hadron_pipeline::window::{BuiltPacket, PacketBuilder, SendWindow, WindowConfig};
 use hadron_proto::hdfs as proto;
-use hadron_types::{FsPath, FsPermission};
+use hadron_types::{ErrorKind, FsPath};
 use hadron_wire::transfer::Checksum;
 use parking_lot::Mutex;
 use payload::Payload;
@@ -26,96 +33,91 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use streamer::{Message, Streamer};
+use streamer::{Message, Standing, Streamer, Target};
 use tokio::io::AsyncWrite;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard, PollSender};
+use tracing::{Instrument, Span};
 
 /// Packets between the caller and the streamer, beside the window's own limit.
 const CHANNEL_PACKETS: usize = 4;
-
-/// How to create a file. [`CreateOptions::default`]: no overwriting, parents made, the client's settings.
-#[derive(Clone, Debug)]
-pub struct CreateOptions {
-    /// Replace an existing file.
-    pub overwrite: bool,
-    /// Make missing parents.
-    pub create_parents: bool,
-    /// Replicas; `None` = the client's setting.
-    pub replication: Option<u32>,
-    /// Block size; `None` = the client's setting. A multiple of the bytes per checksum.
-    pub block_size: Option<u64>,
-    /// Mode bits before the umask.
-    pub permission: FsPermission,
-    /// Ask DataNodes to sync each block when it ends (`SYNC_BLOCK`).
-    pub sync_blocks: bool,
-    /// `host:port` of DataNodes to prefer.
-    pub favored_nodes: Vec<String>,
-}
-
-impl Default for CreateOptions {
-    fn default() -> Self {
-        Self {
-            overwrite: false,
-            create_parents: true,
-            replication: None,
-            block_size: None,
-            permission: FsPermission::from_wire(0o666),
-            sync_blocks: false,
-            favored_nodes: Vec::new(),
-        }
-    }
-}
+/// Number of the storage policy LAZY_PERSIST.
+const MEMORY_POLICY: u32 = 15;
 
 /// Asks the NameNode for a new file and starts its stream.
 pub(crate) async fn create(shared: Arc<Shared>, path: &FsPath, options: CreateOptions) -> Result<FileWriter> {
-    const CREATE: u32 = proto::CreateFlagProto::Create as u32;
-    const OVERWRITE: u32 = proto::CreateFlagProto::Overwrite as u32;
     let block_size = options.block_size.unwrap_or(shared.settings.block_size);
     check_block_size(block_size, shared.settings.bytes_per_checksum)?;
-    let replication = options.replication.unwrap_or(shared.settings.replication);
     let request = proto::CreateRequestProto {
         src: text(path),
         masked: options.permission.without(shared.settings.umask).into(),
         client_name: shared.client_name.clone(),
-        create_flag: if options.overwrite { CREATE | OVERWRITE } else { CREATE },
+        create_flag: options.create_flag(),
         create_parent: options.create_parents,
-        replication,
+        replication: options.replication.unwrap_or(shared.settings.replication),
         block_size,
-        crypto_protocol_version: vec![proto::CryptoProtocolVersionProto::EncryptionZones as i32],
+        // None: a NameNode then refuses to create a file whose bytes we would have to encrypt.
+        crypto_protocol_version: Vec::new(),
         unmasked: Some(options.permission.into()),
         ec_policy_name: None,
-        storage_policy: None,
+        storage_policy: options.storage_policy.clone(),
     };
     // From here on the lease is ours until the streamer ends; the guard is taken first so that it cannot lapse.
     let lease = shared.renewer.open_file();
     let status = shared.namenode.create(&request).await?.fs;
     let status = status.ok_or_else(|| FsError::write_failed(format!("create {path}: server returned no status")))?;
-    let target = streamer::Target {
-        src: text(path),
-        file_id: status.file_id(),
-        replication: replication as usize,
-        block_size,
-        favored_nodes: options.favored_nodes,
-        checksum: shared.settings.checksum()?,
-    };
-    let checksum = target.checksum;
     let window = SendWindow::new(WindowConfig {
         sync_on_close: options.sync_blocks,
-        ..shared.settings.window
+        ..shared.window_config()
     });
-    let builder = PacketBuilder::new(shared.settings.packet_params(block_size), 0);
-    let streamer = |inbox| Streamer::new(Arc::clone(&shared), target, window, inbox, lease);
-    Ok(FileWriter::start(checksum, builder, streamer))
+    let target = Target {
+        add_block_flags: options.add_block_flags(),
+        favored_nodes: options.favored_nodes,
+        drop_behind: options.drop_behind.or(shared.settings.drop_behind_writes),
+        progress: options.progress,
+        replication: request.replication as usize,
+        block_size,
+        ..target(&shared, path, &status)?
+    };
+    let cut = PacketBuilder::new(shared.settings.packet_params(block_size), 0);
+    let stream = Stream::new(&shared, &target, cut, 0);
+    Ok(stream.start(|inbox| Streamer::new(shared, target, window, inbox, lease)))
+}
+
+/// What a stream must know of its file; the settings decide where the caller has not.
+fn target(shared: &Shared, path: &FsPath, status: &proto::HdfsFileStatusProto) -> Result<Target> {
+    if status.file_encryption_info.is_some() {
+        let text = format!("{path} is encrypted; write it with a client that encrypts");
+        return Err(FsError::write_failed(text));
+    }
+    if status.ec_policy.is_some() {
+        let text =
+            format!("{path} is erasure coded; create it anew with replication (should_replicate) to write to it");
+        return Err(FsError::write_failed(text));
+    }
+    Ok(Target {
+        src: text(path),
+        file_id: status.file_id(),
+        replication: status.block_replication() as usize,
+        block_size: status.blocksize(),
+        favored_nodes: Vec::new(),
+        checksum: shared.settings.checksum()?,
+        drop_behind: shared.settings.drop_behind_writes,
+        lazy_persist: status.storage_policy() == MEMORY_POLICY,
+        add_block_flags: Vec::new(),
+        progress: None,
+        span: tracing::info_span!("write", file = path.as_str()),
+        standing: Standing::default(),
+    })
 }
 
 /// Asks the NameNode to reopen a file and starts a stream at its end.
-pub(crate) async fn append(shared: Arc<Shared>, path: &FsPath) -> Result<FileWriter> {
+pub(crate) async fn append(shared: Arc<Shared>, path: &FsPath, options: AppendOptions) -> Result<FileWriter> {
     let request = proto::AppendRequestProto {
         src: text(path),
         client_name: shared.client_name.clone(),
-        flag: Some(proto::CreateFlagProto::Append as u32),
+        flag: Some(options.create_flag()),
     };
     let lease = shared.renewer.open_file();
     let response = shared.namenode.append(&request).await?;
@@ -127,30 +129,102 @@ pub(crate) async fn append(shared: Arc<Shared>, path: &FsPath) -> Result<FileWri
             found.ok_or_else(|| FsError::not_found(path.as_str()))?
         }
     };
-    let target = streamer::Target {
-        src: text(path),
-        file_id: status.file_id(),
-        replication: status.block_replication() as usize,
-        block_size: status.blocksize(),
-        favored_nodes: Vec::new(),
-        checksum: shared.settings.checksum()?,
+    let target = Target {
+        favored_nodes: options.favored_nodes,
+        drop_behind: options.drop_behind.or(shared.settings.drop_behind_writes),
+        progress: options.progress,
+        ..target(&shared, path, &status)?
     };
     check_block_size(target.block_size, shared.settings.bytes_per_checksum)?;
-    let len = response.block.as_ref().map_or(0, |located| located.b.num_bytes());
-    let builder = PacketBuilder::new(shared.settings.packet_params(target.block_size), len);
-    let checksum = target.checksum;
-    let window = match &response.block {
-        Some(_) => SendWindow::new_append(shared.settings.window, len),
-        None => SendWindow::new(shared.settings.window),
+    let config = WindowConfig {
+        sync_on_close: options.sync_blocks,
+        ..shared.window_config()
     };
-    let streamer = |inbox| {
-        let streamer = Streamer::new(Arc::clone(&shared), target, window, inbox, lease);
-        match response.block {
-            Some(located) => streamer.with_last_block(located),
-            None => streamer,
+    let last = response.block;
+    let len = last.as_ref().map_or(0, |located| located.b.num_bytes());
+    let params = shared.settings.packet_params(target.block_size);
+    match last {
+        Some(located) if !options.new_block => {
+            if located.locs.is_empty() {
+                let block = hadron_types::ExtendedBlock::from(&located.b);
+                return Err(FsError::write_failed(format!(
+                    "Unable to retrieve blocks locations  for last block {block} of file {path}"
+                )));
+            }
+            if len >= target.block_size {
+                return Err(FsError::write_failed(format!(
+                    "The last block for file {path} is full."
+                )));
+            }
+            let window = SendWindow::new_append(config, len);
+            let stream = Stream::new(&shared, &target, PacketBuilder::new(params, len), status.length);
+            Ok(stream.start(|inbox| Streamer::new(shared, target, window, inbox, lease).with_last_block(located)))
         }
-    };
-    Ok(FileWriter::start(checksum, builder, streamer))
+        last => {
+            let window = SendWindow::new(config);
+            let stream = Stream::new(&shared, &target, PacketBuilder::new(params, 0), status.length);
+            let previous = last.map(|located| located.b);
+            Ok(stream.start(|inbox| Streamer::new(shared, target, window, inbox, lease).with_previous_block(previous)))
+        }
+    }
+}
+
+/// The writer's half of a stream before its task runs.
+struct Stream {
+    builder: PacketBuilder,
+    checksum: Checksum,
+    buffers: Arc<BufferPool>,
+    buffer_len: usize,
+    initial_len: u64,
+    span: Span,
+    standing: Standing,
+    replication: usize,
+}
+
+impl Stream {
+    fn new(shared: &Shared, target: &Target, builder: PacketBuilder, initial_len: u64) -> Self {
+        let data_len = shared.settings.packet_params(target.block_size).packet_data_len();
+        Self {
+            builder,
+            checksum: target.checksum,
+            buffers: Arc::clone(&shared.buffers),
+            buffer_len: data_len + target.checksum.checksums_len(data_len),
+            initial_len,
+            span: target.span.clone(),
+            standing: Arc::clone(&target.standing),
+            replication: target.replication,
+        }
+    }
+
+    /// Starts the one task.
+    fn start(self, streamer: impl FnOnce(mpsc::Receiver<Message>) -> Streamer) -> FileWriter {
+        let (outbox, inbox) = mpsc::channel(CHANNEL_PACKETS);
+        let failure = Arc::new(Mutex::new(None));
+        let cancel = CancellationToken::new();
+        let task = run(streamer(inbox), cancel.clone(), Arc::clone(&failure));
+        let task = tokio::spawn(task.instrument(self.span.clone()));
+        FileWriter {
+            stream: self,
+            outbox: PollSender::new(outbox),
+            failure,
+            ready: None,
+            stage: Stage::Open,
+            task,
+            cancel: cancel.drop_guard(),
+            len: 0,
+        }
+    }
+
+    /// Sees to it that packets are cut into buffers of the pool. An idle stream holds one, or none before its first byte.
+    fn supply_buffer(&mut self, for_flush: bool) {
+        if self.builder.wants_buffer() || for_flush && self.builder.wants_spare() {
+            self.builder.give_buffer(self.buffers.take(self.buffer_len));
+        }
+    }
+
+    fn message(&self, packet: BuiltPacket) -> Message {
+        Message::Packet(Payload::packet(packet, &self.checksum, &self.buffers, &self.span))
+    }
 }
 
 /// Writes one file. Dropping it without [`FileWriter::close`] leaves the file open at the NameNode until its lease
@@ -159,8 +233,7 @@ pub(crate) async fn append(shared: Arc<Shared>, path: &FsPath) -> Result<FileWri
 /// As [`AsyncWrite`], `flush` only says that the bytes are taken (use [`FileWriter::hflush`] to have them acked by every
 /// DataNode), and `shutdown` closes the file.
 pub struct FileWriter {
-    builder: PacketBuilder,
-    checksum: Checksum,
+    stream: Stream,
     outbox: PollSender<Message>,
     failure: Arc<Mutex<Option<FsError>>>,
     /// A packet that was cut and waits for room in the channel.
@@ -182,31 +255,27 @@ enum Stage {
 }
 
 impl FileWriter {
-    fn start(
-        checksum: Checksum,
-        builder: PacketBuilder,
-        streamer: impl FnOnce(mpsc::Receiver<Message>) -> Streamer,
-    ) -> Self {
-        let (outbox, inbox) = mpsc::channel(CHANNEL_PACKETS);
-        let failure = Arc::new(Mutex::new(None));
-        let cancel = CancellationToken::new();
-        let task = tokio::spawn(run(streamer(inbox), cancel.clone(), Arc::clone(&failure)));
-        Self {
-            builder,
-            checksum,
-            outbox: PollSender::new(outbox),
-            failure,
-            ready: None,
-            stage: Stage::Open,
-            task,
-            cancel: cancel.drop_guard(),
-            len: 0,
-        }
-    }
-
     /// Bytes written through this stream so far.
     pub fn bytes_written(&self) -> u64 {
         self.len
+    }
+
+    /// The file's length when the stream was opened.
+    pub fn initial_len(&self) -> u64 {
+        self.stream.initial_len
+    }
+
+    /// `ip:port` of the DataNodes written to now, first node first; empty between blocks and while a pipeline is mended.
+    pub fn pipeline(&self) -> Vec<String> {
+        self.stream.standing.lock().clone()
+    }
+
+    /// Replicas the current block has; the file's replication while no pipeline stands.
+    pub fn current_block_replication(&self) -> usize {
+        match self.stream.standing.lock().len() {
+            0 => self.stream.replication,
+            nodes => nodes,
+        }
     }
 
     /// Writes all of `bytes`. Waits while more packets are in flight than the window allows.
@@ -222,24 +291,69 @@ impl FileWriter {
 
     /// Waits until every byte written is acked by all DataNodes of its block: new readers see it.
     pub async fn hflush(&mut self) -> Result<()> {
-        self.flush_packets(false, false).await
+        self.flush_packets(false, SyncFlags::default()).await
     }
 
-    /// As [`FileWriter::hflush`], and the bytes are on stable storage. `update_length` tells the NameNode, so that
-    /// listings show them too.
+    /// Writes the bytes of one chunk that comes with its checksum, which must match: what was damaged on the way here goes
+    /// no further. An empty `checksum` stands for none.
+    ///
+    /// Errors: Hadoop's when the chunk is longer than the bytes per checksum, or the checksum has another size than the
+    /// stream's; "Checksum error" when it does not match. The stream goes on after each of them.
+    pub async fn write_chunk(&mut self, bytes: &[u8], checksum: &[u8]) -> Result<()> {
+        let checked = self.stream.builder.check_chunk(bytes.len(), checksum.len());
+        checked.map_err(|error| FsError::write_failed(error.to_string()))?;
+        if !checksum.is_empty() && self.stream.checksum.verify(bytes, checksum).is_err() {
+            let at = self.len;
+            return Err(FsError::write_failed(format!(
+                "Checksum error: bytes written at {at} do not match their checksum"
+            )));
+        }
+        self.write_all(bytes).await
+    }
+
+    /// Whether DataNodes drop what they wrote of later blocks from their page cache; `None`: they decide.
+    pub async fn set_drop_behind(&mut self, drop_behind: Option<bool>) -> Result<()> {
+        self.hand_over(Message::DropBehind(drop_behind)).await
+    }
+
+    /// As [`FileWriter::hflush`], and the bytes of the current block are on stable storage. `update_length` tells the
+    /// NameNode, so that listings show them too. Blocks that ended before are synced only by
+    /// [`CreateOptions::sync_blocks`].
     pub async fn hsync(&mut self, update_length: bool) -> Result<()> {
-        self.flush_packets(true, update_length).await
+        self.hsync_with(SyncFlags {
+            update_length,
+            end_block: false,
+        })
+        .await
     }
 
-    async fn flush_packets(&mut self, sync: bool, update_length: bool) -> Result<()> {
+    /// As [`FileWriter::hsync`], with more to choose from.
+    pub async fn hsync_with(&mut self, flags: SyncFlags) -> Result<()> {
+        self.flush_packets(true, flags).await
+    }
+
+    /// Hands one message over, and the one that may wait before it.
+    async fn hand_over(&mut self, message: Message) -> Result<()> {
         std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
-        if let Some(packet) = self.builder.flush(sync) {
-            self.ready = Some(self.message(packet));
-            std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
+        self.ready = Some(message);
+        std::future::poll_fn(|cx| self.poll_ready(cx)).await
+    }
+
+    async fn flush_packets(&mut self, sync: bool, flags: SyncFlags) -> Result<()> {
+        std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
+        if self.stage != Stage::Open {
+            return Err(self.failure());
+        }
+        self.stream.supply_buffer(true);
+        let packet = match flags.end_block {
+            true => self.stream.builder.end_block(sync),
+            false => self.stream.builder.flush(sync),
+        };
+        if let Some(packet) = packet {
+            self.hand_over(self.stream.message(packet)).await?;
         }
         let (reply, answer) = oneshot::channel();
-        self.ready = Some(Message::Flush { update_length, reply });
-        std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
+        self.hand_over(Message::Flush { flags, reply }).await?;
         answer.await.map_err(|_| self.failure())
     }
 
@@ -256,10 +370,6 @@ impl FileWriter {
         drop(cancel);
         // The task has no way to fail but a bug that is logged by the runtime.
         let _ended = task.await;
-    }
-
-    fn message(&self, packet: BuiltPacket) -> Message {
-        Message::Packet(Payload::packet(packet, &self.checksum))
     }
 
     fn failure(&self) -> FsError {
@@ -290,10 +400,11 @@ impl FileWriter {
             return Poll::Ready(Err(self.failure()));
         }
         ready!(self.poll_ready(cx))?;
-        let (taken, packet) = self.builder.write(bytes);
+        self.stream.supply_buffer(false);
+        let (taken, packet) = self.stream.builder.write(bytes);
         self.len += taken as u64;
         if let Some(packet) = packet {
-            self.ready = Some(self.message(packet));
+            self.ready = Some(self.stream.message(packet));
             // Sent with this call when there is room, else with the next: the bytes are taken either way.
             if let Poll::Ready(Err(error)) = self.poll_ready(cx) {
                 return Poll::Ready(Err(error));
@@ -306,16 +417,19 @@ impl FileWriter {
         loop {
             match self.stage {
                 Stage::Open => {
-                    // A failed stream only has to be joined.
+                    // A failed stream only has to be told.
                     if ready!(self.poll_ready(cx)).is_ok() {
-                        self.ready = self.builder.end_block().map(|packet| self.message(packet));
+                        let last = self.stream.builder.end_block(false);
+                        self.ready = last.map(|packet| self.stream.message(packet));
                     }
                     self.stage = Stage::Ending;
                 }
                 Stage::Ending => {
-                    if ready!(self.poll_ready(cx)).is_ok() {
-                        self.ready = Some(Message::Close);
+                    if self.ready.is_some() {
+                        // What became of it shows when the task is joined.
+                        let _handed_over = ready!(self.poll_ready(cx));
                     }
+                    self.ready = Some(Message::Close);
                     self.stage = Stage::Closing;
                 }
                 Stage::Closing => {
@@ -341,16 +455,28 @@ impl FileWriter {
 
 /// The stream's task: runs the streamer until it ends or is cancelled, and keeps its failure for the writer.
 async fn run(mut streamer: Streamer, cancel: CancellationToken, failure: Arc<Mutex<Option<FsError>>>) {
+    let lost = streamer.lease_lost();
     let result = tokio::select! {
         result = streamer.run() => result,
+        why = lost => Err(FsError::write_failed(&*why)),
         () = cancel.cancelled() => Err(FsError::Closed),
     };
     if let Err(error) = result {
         if !matches!(error, FsError::Closed) {
             tracing::warn!(file = streamer.src(), %error, "write stream failed");
         }
+        let kind = error.kind();
         // Before the channel closes, so that a writer that meets the closed channel finds the reason.
         *failure.lock() = Some(error);
+        if matches!(
+            kind,
+            Some(ErrorKind::DsQuotaExceeded | ErrorKind::QuotaByStorageTypeExceeded)
+        ) {
+            tokio::select! {
+                () = streamer.complete_what_there_is() => {}
+                () = cancel.cancelled() => {}
+            }
+        }
     }
     drop(streamer);
 }

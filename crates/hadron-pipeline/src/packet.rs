@@ -165,6 +165,19 @@ impl AckReply {
     /// Mask of the status inside a flag word.
     pub const STATUS_MASK: u32 = 0xF;
 
+    const ECN_SHIFT: u32 = 5;
+    const ECN_CONGESTED: u32 = 3;
+    const SLOW_SHIFT: u32 = 7;
+    const SLOW_SLOW: u32 = 2;
+
+    /// Whether the node says that it is congested (bits 5-6, since 2.7).
+    pub fn is_congested(self) -> bool {
+        (self.flag_bits >> Self::ECN_SHIFT) & 0b11 == Self::ECN_CONGESTED
+    }
+    /// Whether the node says that it is slower than its neighbours (bits 7-8, since 3.4).
+    pub fn is_slow(self) -> bool {
+        (self.flag_bits >> Self::SLOW_SHIFT) & 0b11 == Self::SLOW_SLOW
+    }
     /// The flag word as it travels: status in bits 0-3, the rest above.
     pub fn to_flag(self) -> u32 {
         (self.flag_bits & !Self::STATUS_MASK) | u32::from(self.status as u8)

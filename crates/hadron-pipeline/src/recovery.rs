@@ -7,7 +7,9 @@
 //! ```
 //!
 //! The new generation stamp reaches the DataNodes before the NameNode commits to it, so a node that was left out can
-//! never pass for current. A node that announced its restart is waited for when the stream depends on it.
+//! never pass for current. A node that announced its restart is waited for when it is the only one or local, for as long
+//! as `restart_timeout`; others are left out without being held against them. A failure of another node meanwhile is
+//! handled as ever, and one further down the pipeline shows that the restart is over.
 //! What it does not do: no RPCs, no connections, no clock; the count of recoveries in a row is the window's.
 //! Invariants: a node in `failed` is never connected to again; each set-up attempt has a stamp of its own.
 //!
@@ -19,6 +21,8 @@ pub use policy::{ReplacePolicy, should_replace};
 
 use crate::packet::Stage;
 use crate::window::Trouble;
+use std::cmp::Ordering;
+use std::fmt;
 use std::time::Duration;
 
 /// Replacements that are tried before a lost node is given up.
@@ -57,7 +61,7 @@ impl Default for RecoveryConfig {
 pub struct RecoveryRequest<N> {
     /// The pipeline, first node first.
     pub nodes: Vec<N>,
-    /// What is wrong; `None` for the first set-up of an append.
+    /// What is wrong; `None` for the first set-up of an append, and when only a new stamp is wanted.
     pub trouble: Option<Trouble>,
     /// What the stream was doing: [`Stage::DataStreaming`], [`Stage::Close`] or [`Stage::SetupAppend`].
     pub stage: Stage,
@@ -65,8 +69,8 @@ pub struct RecoveryRequest<N> {
     pub replication: usize,
     /// Whether others may rely on the block's bytes: the file is appended to or was hflushed.
     pub appended_or_hflushed: bool,
-    /// Whether a restarting node is worth waiting for: it is local. (The only node always is.)
-    pub restarting_node_is_local: bool,
+    /// Nodes on the client's own machine: their restart is worth waiting for. (The only node's always is.)
+    pub local: Vec<N>,
     /// Nodes that failed earlier in this block; they are not asked for again.
     pub failed: Vec<N>,
 }
@@ -112,32 +116,64 @@ pub enum RecoveryCommand<N> {
     Done {
         /// Its nodes.
         nodes: Vec<N>,
-        /// Every node that failed so far in this block.
+        /// Every node that failed so far in this block. Nodes that only restart are not among them: they may come back.
         failed: Vec<N>,
     },
     /// There is no way on.
-    Fail(RecoveryError),
+    Fail(RecoveryFailure<N>),
 }
 
 /// Why a pipeline cannot be mended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RecoveryError {
     /// No node is left.
-    #[error("All datanodes are bad. Aborting...")]
     AllBad,
-    /// A replacement is demanded and none works.
-    #[error(
-        "Failed to replace a bad datanode on the existing pipeline due to no more good datanodes being available to try"
-    )]
+    /// There was no node to begin with.
+    NoNodes,
+    /// A replacement is demanded and the NameNode has none.
     NoReplacement,
+    /// A replacement is demanded, and no copy of the replica arrived at any.
+    TransferFailed,
     /// [`MAX_SETUP_ATTEMPTS`] set-ups failed.
-    #[error("pipeline set-up failed {MAX_SETUP_ATTEMPTS} times")]
     TooManyAttempts,
+}
+
+/// The end of a recovery that failed. Its text is Hadoop's where Hadoop has one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecoveryFailure<N> {
+    /// What went wrong.
+    pub error: RecoveryError,
+    /// The pipeline as it is.
+    pub nodes: Vec<N>,
+    /// The policy that demanded a replacement.
+    pub policy: ReplacePolicy,
+}
+
+impl<N: fmt::Display> fmt::Display for RecoveryFailure<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes: Vec<String> = self.nodes.iter().map(N::to_string).collect();
+        let nodes = nodes.join(", ");
+        match self.error {
+            RecoveryError::AllBad => write!(f, "All datanodes [{nodes}] are bad. Aborting..."),
+            RecoveryError::NoNodes => f.write_str("Could not get block locations."),
+            RecoveryError::NoReplacement => write!(
+                f,
+                "Failed to replace a bad datanode on the existing pipeline due to no more good datanodes being \
+                 available to try. (Nodes: current=[{nodes}], original=[{nodes}]). The current failed datanode \
+                 replacement policy is {}, and a client may configure this via \
+                 'dfs.client.block.write.replace-datanode-on-failure.policy' in its configuration.",
+                self.policy
+            ),
+            RecoveryError::TransferFailed => f.write_str("Failed to add a datanode."),
+            RecoveryError::TooManyAttempts => write!(f, "pipeline set-up failed {MAX_SETUP_ATTEMPTS} times"),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Step<N> {
     Judge,
+    Drop,
     Replace,
     AskedReplacement,
     Transfer { target: N },
@@ -161,26 +197,66 @@ pub struct Recovery<N> {
     step: Step<N>,
     is_recovery: bool,
     exclude: Vec<N>,
+    /// Nodes left out because they restart.
+    restarted: Vec<N>,
+    bad: Option<usize>,
+    waiting_for: Option<Restart>,
     replacements_tried: usize,
     attempts: usize,
-    restart_deadline: Option<Duration>,
     failure: Option<RecoveryError>,
+}
+
+/// A restart that is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Restart {
+    node: usize,
+    /// Set when the first wait begins.
+    deadline: Option<Duration>,
 }
 
 impl<N: Clone + PartialEq> Recovery<N> {
     /// Starts a recovery.
     pub fn new(config: RecoveryConfig, request: RecoveryRequest<N>) -> Self {
-        Self {
+        let mut recovery = Self {
             config,
-            is_recovery: request.trouble.is_some(),
+            is_recovery: request.trouble.is_some() || request.stage != Stage::SetupAppend,
             exclude: Vec::new(),
-            request,
+            restarted: Vec::new(),
+            bad: None,
+            waiting_for: None,
             step: Step::Judge,
             replacements_tried: 0,
             attempts: 0,
-            restart_deadline: None,
-            failure: None,
+            failure: request.nodes.is_empty().then_some(RecoveryError::NoNodes),
+            request,
+        };
+        if let Some(trouble) = recovery.request.trouble.take() {
+            recovery.note(trouble);
         }
+        recovery
+    }
+
+    /// Takes note of what is wrong with the pipeline as it is.
+    fn note(&mut self, trouble: Trouble) {
+        let last = self.request.nodes.len().saturating_sub(1);
+        let node = trouble.node().min(last);
+        match (trouble, self.waiting_for) {
+            // The node that restarts is not up yet.
+            (_, Some(restart)) if restart.node == node => {}
+            (Trouble::Restarting(_), None) if self.is_worth_waiting_for(node) => {
+                self.waiting_for = Some(Restart { node, deadline: None });
+            }
+            (Trouble::Restarting(_), None) => {
+                self.restarted.extend(self.request.nodes.get(node).cloned());
+                self.bad = Some(node);
+            }
+            _ => self.bad = Some(node),
+        }
+    }
+
+    fn is_worth_waiting_for(&self, node: usize) -> bool {
+        let nodes = &self.request.nodes;
+        nodes.len() == 1 || nodes.get(node).is_some_and(|node| self.request.local.contains(node))
     }
 
     /// The next command, if the last one was answered.
@@ -188,7 +264,11 @@ impl<N: Clone + PartialEq> Recovery<N> {
         loop {
             if let Some(error) = self.failure.take() {
                 self.step = Step::Ended;
-                return Some(RecoveryCommand::Fail(error));
+                return Some(RecoveryCommand::Fail(RecoveryFailure {
+                    error,
+                    nodes: self.request.nodes.clone(),
+                    policy: self.config.policy,
+                }));
             }
             match &self.step {
                 Step::Judge => {
@@ -197,6 +277,7 @@ impl<N: Clone + PartialEq> Recovery<N> {
                         return Some(RecoveryCommand::Wait { pause });
                     }
                 }
+                Step::Drop => self.drop_bad(),
                 Step::Replace => {
                     self.step = Step::AskedReplacement;
                     let mut exclude = self.request.failed.clone();
@@ -209,7 +290,7 @@ impl<N: Clone + PartialEq> Recovery<N> {
                 Step::Transfer { target } => {
                     let target = target.clone();
                     self.step = Step::AskedTransfer { target: target.clone() };
-                    let source = self.request.nodes[self.replacements_tried % self.request.nodes.len()].clone();
+                    let source = self.transfer_source();
                     return Some(RecoveryCommand::Transfer { source, target });
                 }
                 Step::Stamp => {
@@ -242,49 +323,62 @@ impl<N: Clone + PartialEq> Recovery<N> {
         }
     }
 
-    /// Decides about the trouble at hand. Returns a pause when a restarting node is to be waited for.
+    /// The node to copy from; one that is up, if there is one.
+    fn transfer_source(&self) -> N {
+        let restarting = self.waiting_for.map(|restart| restart.node);
+        let nodes = self.request.nodes.iter().enumerate();
+        let up: Vec<&N> = nodes
+            .filter(|(at, _)| Some(*at) != restarting)
+            .map(|(_, node)| node)
+            .collect();
+        match up.len() {
+            0 => self.request.nodes[0].clone(),
+            count => up[self.replacements_tried % count].clone(),
+        }
+    }
+
+    /// Counts the attempt. Returns a pause when a restarting node is to be waited for.
     fn judge(&mut self, now: Duration) -> Option<Duration> {
         self.attempts += 1;
         if self.attempts > MAX_SETUP_ATTEMPTS {
             self.failure = Some(RecoveryError::TooManyAttempts);
             return None;
         }
-        match self.request.trouble.take() {
-            None => {}
-            Some(Trouble::Restarting(node)) if self.waits_for_restart(now) => {
-                // Still in the pipeline; when the next set-up fails at it we come here again.
-                self.request.trouble = Some(Trouble::Restarting(node));
-                self.step = Step::Waiting;
-                return Some(self.config.restart_timeout.min(RESTART_POLL_INTERVAL));
-            }
-            Some(trouble) => {
-                self.restart_deadline = None;
-                self.drop_node(trouble.node());
-                if self.failure.is_some() {
-                    return None;
-                }
-            }
+        self.step = Step::Drop;
+        let restart = self.waiting_for.as_mut()?;
+        let deadline = *restart.deadline.get_or_insert(now + self.config.restart_timeout);
+        if now < deadline {
+            return Some(self.config.restart_timeout.min(RESTART_POLL_INTERVAL));
         }
-        self.begin_replacement();
+        // It did not come back in time.
+        self.bad = self.bad.or(Some(restart.node));
+        self.waiting_for = None;
         None
     }
 
-    fn waits_for_restart(&mut self, now: Duration) -> bool {
-        if self.request.nodes.len() > 1 && !self.request.restarting_node_is_local {
-            return false;
-        }
-        let deadline = *self.restart_deadline.get_or_insert(now + self.config.restart_timeout);
-        now < deadline
-    }
-
-    fn drop_node(&mut self, node: usize) {
-        if self.request.nodes.len() <= 1 {
-            self.failure = Some(RecoveryError::AllBad);
+    /// Takes the bad node out, if there is one.
+    fn drop_bad(&mut self) {
+        if let Some(node) = self.bad.take() {
+            if self.request.nodes.len() <= 1 {
+                self.failure = Some(RecoveryError::AllBad);
+                return;
+            }
+            let removed = self.request.nodes.remove(node);
+            self.request.failed.push(removed);
+            self.waiting_for = self.waiting_for.and_then(|restart| match node.cmp(&restart.node) {
+                // Whoever fails behind it was reached through it: it is back.
+                Ordering::Greater | Ordering::Equal => None,
+                Ordering::Less => Some(Restart {
+                    node: restart.node - 1,
+                    ..restart
+                }),
+            });
+        } else if self.waiting_for.is_some() {
+            // Nobody left: nobody to replace, and perhaps nobody to copy from.
+            self.step = Step::Stamp;
             return;
         }
-        let node = node.min(self.request.nodes.len() - 1);
-        let removed = self.request.nodes.remove(node);
-        self.request.failed.push(removed);
+        self.begin_replacement();
     }
 
     fn begin_replacement(&mut self) {
@@ -304,7 +398,7 @@ impl<N: Clone + PartialEq> Recovery<N> {
     /// The pause is over.
     pub fn waited(&mut self) {
         if self.step == Step::Waiting {
-            self.step = Step::Stamp;
+            self.step = Step::Drop;
         }
     }
 
@@ -320,11 +414,19 @@ impl<N: Clone + PartialEq> Recovery<N> {
         self.step = Step::Transfer { target: node };
     }
 
-    /// The NameNode has no further node, or refused.
+    /// The NameNode has no further node.
     pub fn replacement_missing(&mut self) {
         if self.step == Step::AskedReplacement {
-            self.go_on_without();
+            self.go_on_without(RecoveryError::NoReplacement);
         }
+    }
+
+    /// The NameNode refused to name one. Returns whether the recovery goes on; if not, its refusal is the stream's end.
+    pub fn replacement_refused(&mut self) -> bool {
+        if self.step == Step::AskedReplacement && self.config.best_effort {
+            self.step = Step::Stamp;
+        }
+        self.step == Step::Stamp
     }
 
     /// The transfer ended.
@@ -343,16 +445,16 @@ impl<N: Clone + PartialEq> Recovery<N> {
         if self.replacements_tried < MAX_REPLACEMENT_TRIES {
             self.step = Step::Replace;
         } else {
-            self.go_on_without();
+            self.go_on_without(RecoveryError::TransferFailed);
         }
     }
 
-    fn go_on_without(&mut self) {
+    fn go_on_without(&mut self, error: RecoveryError) {
         let enough = self.config.min_replication > 0 && self.request.nodes.len() >= self.config.min_replication;
         if enough || self.config.best_effort {
             self.step = Step::Stamp;
         } else {
-            self.failure = Some(RecoveryError::NoReplacement);
+            self.failure = Some(error);
         }
     }
 
@@ -366,7 +468,9 @@ impl<N: Clone + PartialEq> Recovery<N> {
     /// Every node took the set-up.
     pub fn connected(&mut self) {
         if self.step == Step::AskedConnect {
-            self.request.trouble = None;
+            self.waiting_for = None;
+            let restarted = std::mem::take(&mut self.restarted);
+            self.request.failed.retain(|node| !restarted.contains(node));
             self.step = Step::Update;
         }
     }
@@ -376,15 +480,7 @@ impl<N: Clone + PartialEq> Recovery<N> {
         if self.step != Step::AskedConnect {
             return;
         }
-        let waiting_for = self
-            .request
-            .trouble
-            .filter(|waiting| matches!(waiting, Trouble::Restarting(_)));
-        self.request.trouble = Some(match (waiting_for, trouble) {
-            // The node that restarts is not up yet.
-            (Some(waiting), Trouble::Bad(node)) if waiting.node() == node => waiting,
-            (_, trouble) => trouble,
-        });
+        self.note(trouble);
         self.is_recovery = true;
         self.step = Step::Judge;
     }
@@ -411,7 +507,7 @@ mod tests {
             stage,
             replication: 3,
             appended_or_hflushed: false,
-            restarting_node_is_local: false,
+            local: Vec::new(),
             failed: Vec::new(),
         }
     }
@@ -421,6 +517,14 @@ mod tests {
             nodes: nodes.chars().collect(),
             stage,
         })
+    }
+
+    fn fail(error: RecoveryError, nodes: &str) -> Option<RecoveryCommand<char>> {
+        Some(Fail(RecoveryFailure {
+            error,
+            nodes: nodes.chars().collect(),
+            policy: ReplacePolicy::Default,
+        }))
     }
 
     /// Answers everything with success from `RaiseStamp` on; returns the final command.
@@ -471,7 +575,10 @@ mod tests {
         recovery.stamp_raised();
         assert_eq!(recovery.poll_command(T0), connect("b", Stage::SetupStreamingRecovery));
         recovery.connect_failed(Trouble::Bad(0));
-        assert_eq!(recovery.poll_command(T0), Some(Fail(RecoveryError::AllBad)));
+        let Some(Fail(failure)) = recovery.poll_command(T0) else {
+            panic!("nobody is left");
+        };
+        assert_eq!(failure.to_string(), "All datanodes [b] are bad. Aborting...");
         assert_eq!(recovery.poll_command(T0), None);
     }
 
@@ -515,19 +622,20 @@ mod tests {
             assert_eq!(recovery.poll_command(T0), expected);
         };
         let config = RecoveryConfig::default();
-        check(config, Some(Fail(RecoveryError::NoReplacement)));
+        check(config, fail(RecoveryError::NoReplacement, "ab"));
         let best_effort = RecoveryConfig {
             best_effort: true,
             ..config
         };
         check(best_effort, Some(RaiseStamp));
-        for (min_replication, expected) in [(2, RaiseStamp), (3, Fail(RecoveryError::NoReplacement))] {
+        let failure = fail(RecoveryError::NoReplacement, "ab");
+        for (min_replication, expected) in [(2, Some(RaiseStamp)), (3, failure)] {
             check(
                 RecoveryConfig {
                     min_replication,
                     ..config
                 },
-                Some(expected),
+                expected,
             );
         }
     }
@@ -560,7 +668,7 @@ mod tests {
         }
         let mut late = recovery.clone();
         let deadline = T0 + Duration::from_secs(30);
-        assert_eq!(late.poll_command(deadline), Some(Fail(RecoveryError::AllBad)));
+        assert_eq!(late.poll_command(deadline), fail(RecoveryError::AllBad, "a"));
         assert_eq!(recovery.poll_command(deadline - Duration::from_millis(1)), wait);
         recovery.waited();
         assert!(matches!(
@@ -573,9 +681,119 @@ mod tests {
     fn one_of_several_remote_nodes_is_left_behind_when_it_restarts() {
         let asked = request("abc", Trouble::Restarting(1), Stage::DataStreaming);
         let mut recovery = Recovery::new(RecoveryConfig::default(), asked);
-        assert!(matches!(
+        assert_eq!(
             finish(&mut recovery, "ac", Stage::SetupStreamingRecovery),
-            Some(Done { .. })
+            Some(Done {
+                nodes: vec!['a', 'c'],
+                failed: Vec::new(),
+            }),
+            "it is not held against it"
+        );
+    }
+
+    #[test]
+    fn a_local_node_keeps_its_place_while_it_restarts() {
+        // covers: WP-20
+        let waiting = |at: usize| {
+            let asked = RecoveryRequest {
+                local: vec!['b'],
+                ..request("abc", Trouble::Restarting(at), Stage::DataStreaming)
+            };
+            let mut recovery = Recovery::new(RecoveryConfig::default(), asked);
+            assert!(matches!(recovery.poll_command(T0), Some(Wait { .. })));
+            recovery.waited();
+            assert_eq!(recovery.poll_command(T0), Some(RaiseStamp));
+            recovery.stamp_raised();
+            recovery
+        };
+        // Another one fails while it restarts: that one leaves, the restart is waited for at its new place.
+        let mut recovery = waiting(1);
+        assert_eq!(recovery.poll_command(T0), connect("abc", Stage::SetupStreamingRecovery));
+        recovery.connect_failed(Trouble::Bad(0));
+        assert!(matches!(recovery.poll_command(T0), Some(Wait { .. })));
+        recovery.waited();
+        assert_eq!(recovery.poll_command(T0), Some(RaiseStamp));
+        recovery.stamp_raised();
+        assert_eq!(recovery.poll_command(T0), connect("bc", Stage::SetupStreamingRecovery));
+        recovery.connect_failed(Trouble::Bad(0));
+        assert!(
+            matches!(recovery.poll_command(T0), Some(Wait { .. })),
+            "it is not up yet"
+        );
+        recovery.waited();
+        assert!(matches!(
+            finish(&mut recovery, "bc", Stage::SetupStreamingRecovery),
+            Some(Done { failed, .. }) if failed == ['a']
         ));
+        // One behind it fails: so it was reached, and there is nothing to wait for any more.
+        let mut recovery = waiting(1);
+        assert_eq!(recovery.poll_command(T0), connect("abc", Stage::SetupStreamingRecovery));
+        recovery.connect_failed(Trouble::Restarting(2));
+        assert!(matches!(recovery.poll_command(T0), Some(Wait { .. })));
+        recovery.waited();
+        assert!(matches!(
+            finish(&mut recovery, "ab", Stage::SetupStreamingRecovery),
+            Some(Done { failed, .. }) if failed == ['c']
+        ));
+    }
+
+    #[test]
+    fn failures_say_what_hadoop_says() {
+        let text = |error| {
+            let failure = RecoveryFailure {
+                error,
+                nodes: vec!['a', 'b'],
+                policy: ReplacePolicy::Always,
+            };
+            failure.to_string()
+        };
+        assert_eq!(
+            text(RecoveryError::NoReplacement),
+            "Failed to replace a bad datanode on the existing pipeline due to no more good datanodes being available to \
+             try. (Nodes: current=[a, b], original=[a, b]). The current failed datanode replacement policy is ALWAYS, \
+             and a client may configure this via 'dfs.client.block.write.replace-datanode-on-failure.policy' in its \
+             configuration."
+        );
+        assert_eq!(text(RecoveryError::AllBad), "All datanodes [a, b] are bad. Aborting...");
+    }
+
+    #[test]
+    fn a_refused_replacement_ends_all_but_the_best_effort() {
+        for best_effort in [false, true] {
+            let asked = RecoveryRequest {
+                appended_or_hflushed: true,
+                ..request("abc", Trouble::Bad(2), Stage::DataStreaming)
+            };
+            let config = RecoveryConfig {
+                best_effort,
+                ..RecoveryConfig::default()
+            };
+            let mut recovery = Recovery::new(config, asked);
+            assert!(matches!(recovery.poll_command(T0), Some(FindReplacement { .. })));
+            assert_eq!(recovery.replacement_refused(), best_effort);
+            assert_eq!(recovery.poll_command(T0), best_effort.then_some(RaiseStamp));
+        }
+    }
+
+    #[test]
+    fn a_sound_pipeline_only_gets_a_new_stamp() {
+        // covers: WP-21
+        let asked = RecoveryRequest {
+            trouble: None,
+            ..request("abc", Trouble::Bad(0), Stage::DataStreaming)
+        };
+        let mut recovery = Recovery::new(RecoveryConfig::default(), asked);
+        assert!(matches!(
+            finish(&mut recovery, "abc", Stage::SetupStreamingRecovery),
+            Some(Done { failed, .. }) if failed.is_empty()
+        ));
+        let mut nobody = Recovery::new(
+            RecoveryConfig::default(),
+            RecoveryRequest {
+                trouble: None,
+                ..request("", Trouble::Bad(0), Stage::SetupAppend)
+            },
+        );
+        assert_eq!(nobody.poll_command(T0), fail(RecoveryError::NoNodes, ""));
     }
 }

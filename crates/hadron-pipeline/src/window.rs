@@ -22,18 +22,27 @@
 //! Source: Hadoop `DataStreamer` and its `ResponseProcessor`.
 
 mod builder;
+mod health;
 
-pub use builder::{BuiltPacket, MAX_WRITE_PACKET_SIZE, PacketBuilder, PacketParams};
+pub use builder::{BuiltPacket, ChunkError, MAX_WRITE_PACKET_SIZE, PacketBuilder, PacketParams};
+pub use health::MAX_BACK_OFF;
 
 use crate::packet::{HEARTBEAT_SEQNO, PacketHeader, PipelineAck, Stage, Status, UNKNOWN_SEQNO};
+use health::Health;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Default of `dfs.client.write.max-packets-in-flight`.
 pub const DEFAULT_MAX_PACKETS_IN_FLIGHT: usize = 80;
+/// Bytes of data in both queues that a stream may hold: what bounds its memory when packets are large. The packets of
+/// [`DEFAULT_MAX_PACKETS_IN_FLIGHT`] at the default size are a twelfth of it.
+pub const DEFAULT_MAX_BYTES_IN_FLIGHT: usize = 64 << 20;
+/// Acks in a row in which a node calls itself slow before it counts as bad. 3.4's
+/// `dfs.client.mark.slownode.as.badnode.threshold`.
+pub const DEFAULT_SLOW_ACKS_AS_BAD: u32 = 10;
 /// Pipeline recoveries in a row, without an ack between them, that are tried before the stream fails.
 pub const DEFAULT_MAX_RECOVERIES: u32 = 5;
-/// What each node of a pipeline adds to read time-outs.
+/// What each node of a pipeline adds to read time-outs, so that the node nearest to a silent one notices first.
 pub const READ_TIMEOUT_PER_NODE: Duration = Duration::from_secs(5);
 
 /// Settings of a stream.
@@ -41,12 +50,24 @@ pub const READ_TIMEOUT_PER_NODE: Duration = Duration::from_secs(5);
 pub struct WindowConfig {
     /// Packets in both queues above which [`SendWindow::is_full`].
     pub max_packets_in_flight: usize,
+    /// Bytes of data in both queues from which on [`SendWindow::is_full`]. One packet is always taken.
+    pub max_bytes_in_flight: usize,
     /// `dfs.client.socket-timeout`; half of it is the heartbeat's period.
     pub socket_timeout: Duration,
+    /// What each node of the pipeline adds to it when acks are waited for.
+    pub node_timeout: Duration,
     /// Recoveries in a row before the stream fails.
     pub max_recoveries: u32,
     /// Whether last packets ask for a sync (CreateFlag SYNC_BLOCK).
     pub sync_on_close: bool,
+    /// An ack that takes longer is worth telling (`dfs.client.slow.io.warning.threshold.ms`).
+    pub slow_ack_threshold: Duration,
+    /// Acks in a row in which a node calls itself slow before it counts as bad; 0: never.
+    pub slow_acks_as_bad: u32,
+    /// Whether the stream is one of a striped file's, where others can ask it to set its pipeline up anew.
+    pub striped: bool,
+    /// Seed of the random part of pauses.
+    pub seed: u64,
 }
 
 impl Default for WindowConfig {
@@ -54,8 +75,14 @@ impl Default for WindowConfig {
         Self {
             max_packets_in_flight: DEFAULT_MAX_PACKETS_IN_FLIGHT,
             socket_timeout: Duration::from_secs(60),
+            node_timeout: READ_TIMEOUT_PER_NODE,
             max_recoveries: DEFAULT_MAX_RECOVERIES,
             sync_on_close: false,
+            max_bytes_in_flight: DEFAULT_MAX_BYTES_IN_FLIGHT,
+            slow_ack_threshold: Duration::from_secs(30),
+            slow_acks_as_bad: DEFAULT_SLOW_ACKS_AS_BAD,
+            striped: false,
+            seed: 0,
         }
     }
 }
@@ -117,8 +144,8 @@ pub enum WindowCommand {
     },
     /// Close the connection, mend the pipeline ([`crate::recovery`]), then [`SendWindow::pipeline_recovered`].
     Recover {
-        /// What is wrong.
-        trouble: Trouble,
+        /// What is wrong; `None` when this pipeline is sound and only needs a new stamp (striped files).
+        trouble: Option<Trouble>,
         /// [`Stage::DataStreaming`], or [`Stage::Close`] when only the last packet's ack is missing.
         stage: Stage,
     },
@@ -173,6 +200,26 @@ pub enum PipelineFault {
     /// The connection to the first node broke.
     #[error("connection to the first node of the pipeline is broken")]
     Link,
+    /// A node has called itself slow for too long.
+    #[error("node {node} of the pipeline was slow in {acks} acks in a row, treating it as bad")]
+    SlowNode {
+        /// Which node.
+        node: usize,
+        /// Acks in a row.
+        acks: u32,
+    },
+    /// Another stream of the striped file failed.
+    #[error("another stream of the striped file failed")]
+    External,
+}
+
+/// An ack that took long; see [`WindowConfig::slow_ack_threshold`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlowAck {
+    /// The packet.
+    pub seqno: i64,
+    /// From sending to its ack.
+    pub took: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,7 +228,7 @@ enum State {
     Opening,
     Streaming { nodes: usize },
     Closing { nodes: usize },
-    Broken { trouble: Trouble, closing: bool },
+    Broken { trouble: Option<Trouble>, closing: bool },
     Recovering { closing: bool },
     Failed,
 }
@@ -189,6 +236,7 @@ enum State {
 struct Packet<P> {
     header: PacketHeader,
     payload: Option<P>,
+    sent_at: Duration,
 }
 
 /// The machine. `P`: what is sent behind a header; cheap to clone.
@@ -205,6 +253,9 @@ pub struct SendWindow<P> {
     recoveries_in_row: u32,
     last_fault: Option<PipelineFault>,
     ended_block: Option<u64>,
+    held_bytes: usize,
+    health: Health,
+    slow_ack: Option<SlowAck>,
     heartbeat_due: bool,
     last_sent_at: Duration,
     last_received_at: Duration,
@@ -226,6 +277,9 @@ impl<P: Clone> SendWindow<P> {
             recoveries_in_row: 0,
             last_fault: None,
             ended_block: None,
+            held_bytes: 0,
+            health: Health::new(config.seed),
+            slow_ack: None,
             heartbeat_due: false,
             last_sent_at: Duration::ZERO,
             last_received_at: Duration::ZERO,
@@ -246,7 +300,7 @@ impl<P: Clone> SendWindow<P> {
 
     /// Whether the writer should wait before it queues more (back-pressure).
     pub fn is_full(&self) -> bool {
-        self.data_queue.len() + self.ack_queue.len() > self.config.max_packets_in_flight
+        self.held_packets() > self.config.max_packets_in_flight || self.held_bytes >= self.config.max_bytes_in_flight
     }
     /// Whether every queued packet is acked and the last block that was ended is over.
     pub fn is_drained(&self) -> bool {
@@ -255,6 +309,10 @@ impl<P: Clone> SendWindow<P> {
     /// Packets held in both queues.
     pub fn held_packets(&self) -> usize {
         self.data_queue.len() + self.ack_queue.len()
+    }
+    /// Bytes of data held in both queues.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
     /// Seqno of the packet queued last; -1 before the first.
     pub fn last_queued_seqno(&self) -> i64 {
@@ -276,6 +334,10 @@ impl<P: Clone> SendWindow<P> {
     pub fn last_fault(&self) -> Option<PipelineFault> {
         self.last_fault
     }
+    /// The last ack that took long, once.
+    pub fn take_slow_ack(&mut self) -> Option<SlowAck> {
+        self.slow_ack.take()
+    }
     /// Whether the stream has failed.
     pub fn is_failed(&self) -> bool {
         self.state == State::Failed
@@ -284,7 +346,8 @@ impl<P: Clone> SendWindow<P> {
     pub fn next_timeout(&self) -> Option<Duration> {
         match self.state {
             State::Streaming { nodes } if !self.heartbeat_due => {
-                Some(self.heartbeat_deadline().min(self.ack_deadline(nodes)))
+                let deadline = self.heartbeat_deadline().min(self.ack_deadline(nodes));
+                Some(self.health.paused_until().map_or(deadline, |until| until.min(deadline)))
             }
             State::Streaming { nodes } | State::Closing { nodes } => Some(self.ack_deadline(nodes)),
             _ => None,
@@ -317,6 +380,7 @@ impl<P: Clone> SendWindow<P> {
         }
         let seqno = self.next_seqno;
         self.next_seqno += 1;
+        self.held_bytes += data_len as usize;
         self.data_queue.push_back(Packet {
             header: PacketHeader {
                 offset_in_block,
@@ -326,6 +390,7 @@ impl<P: Clone> SendWindow<P> {
                 sync_block,
             },
             payload,
+            sent_at: Duration::ZERO,
         });
     }
 
@@ -362,10 +427,20 @@ impl<P: Clone> SendWindow<P> {
             return;
         };
         self.last_received_at = now;
+        if ack.replies.len() > nodes || ack.replies.is_empty() {
+            // Its positions mean nothing, so nobody but the sender can be blamed.
+            let fault = PipelineFault::ReplyCount {
+                expected: nodes,
+                received: ack.replies.len(),
+            };
+            self.break_pipeline(Trouble::Bad(0), fault);
+            return;
+        }
         if let Some((trouble, fault)) = blame(ack) {
             self.break_pipeline(trouble, fault);
             return;
         }
+        let slow = self.health.ack_received(ack, self.config.slow_acks_as_bad);
         if ack.seqno == HEARTBEAT_SEQNO {
             return;
         }
@@ -388,9 +463,32 @@ impl<P: Clone> SendWindow<P> {
         };
         self.last_acked_seqno = ack.seqno;
         self.recoveries_in_row = 0;
+        self.held_bytes -= packet.header.data_len as usize;
         self.bytes_acked = self.bytes_acked.max(packet.header.end_offset());
+        let took = now.saturating_sub(packet.sent_at);
+        if took > self.config.slow_ack_threshold {
+            self.slow_ack = Some(SlowAck { seqno: ack.seqno, took });
+        }
         if packet.header.last_in_block {
             self.finish_block();
+        } else if let Some(node) = slow.filter(|_| nodes > 1) {
+            // The only node is kept however slow it is.
+            let acks = self.config.slow_acks_as_bad;
+            self.break_pipeline(Trouble::Bad(node), PipelineFault::SlowNode { node, acks });
+        }
+    }
+
+    /// Another stream of the same striped file failed: this one's block needs a new stamp, too. A stream of a plain file
+    /// has no such neighbours and takes no notice; nor does one that is not streaming.
+    pub fn external_failure(&mut self) {
+        if self.config.striped
+            && let State::Streaming { .. } = self.state
+        {
+            self.last_fault = Some(PipelineFault::External);
+            self.state = State::Broken {
+                trouble: None,
+                closing: false,
+            };
         }
     }
 
@@ -404,6 +502,7 @@ impl<P: Clone> SendWindow<P> {
         self.state = State::Failed;
         self.data_queue.clear();
         self.ack_queue.clear();
+        self.held_bytes = 0;
         self.ended_block = None;
     }
 
@@ -436,11 +535,11 @@ impl<P: Clone> SendWindow<P> {
         }
     }
 
-    fn poll_recover(&mut self, trouble: Trouble, closing: bool) -> WindowCommand {
+    fn poll_recover(&mut self, trouble: Option<Trouble>, closing: bool) -> WindowCommand {
         while let Some(packet) = self.ack_queue.pop_back() {
             self.data_queue.push_front(packet);
         }
-        if matches!(trouble, Trouble::Bad(_)) {
+        if !matches!(trouble, Some(Trouble::Restarting(_))) {
             self.recoveries_in_row += 1;
             if self.recoveries_in_row > self.config.max_recoveries {
                 self.fail();
@@ -460,8 +559,9 @@ impl<P: Clone> SendWindow<P> {
             return None;
         };
         let may_go = |packet: &Packet<P>| !packet.header.last_in_block || self.ack_queue.is_empty();
-        if self.data_queue.front().is_some_and(may_go) {
-            let packet = self.data_queue.pop_front()?;
+        if self.data_queue.front().is_some_and(may_go) && !self.health.is_paused(now) {
+            let mut packet = self.data_queue.pop_front()?;
+            packet.sent_at = now;
             let transmit = Transmit {
                 header: packet.header,
                 payload: packet.payload.clone(),
@@ -498,6 +598,7 @@ impl<P: Clone> SendWindow<P> {
         self.last_sent_at = now;
         self.last_received_at = now;
         self.heartbeat_due = false;
+        self.health.pipeline_changed();
     }
 
     fn finish_block(&mut self) {
@@ -512,7 +613,10 @@ impl<P: Clone> SendWindow<P> {
             _ => return,
         };
         self.last_fault = Some(fault);
-        self.state = State::Broken { trouble, closing };
+        self.state = State::Broken {
+            trouble: Some(trouble),
+            closing,
+        };
     }
 
     fn heartbeat_deadline(&self) -> Duration {
@@ -520,7 +624,7 @@ impl<P: Clone> SendWindow<P> {
     }
 
     fn ack_deadline(&self, nodes: usize) -> Duration {
-        self.last_received_at + self.config.socket_timeout + READ_TIMEOUT_PER_NODE * nodes as u32
+        self.last_received_at + self.config.socket_timeout + self.config.node_timeout * nodes as u32
     }
 }
 

@@ -172,7 +172,7 @@ impl World {
 
     fn close(&mut self) {
         if !std::mem::replace(&mut self.closed, true)
-            && let Some(packet) = self.builder.end_block()
+            && let Some(packet) = self.builder.end_block(false)
         {
             self.enqueue(packet);
         }
@@ -231,18 +231,18 @@ impl World {
         true
     }
 
-    fn recover(&mut self, trouble: Trouble, stage: Stage) {
+    fn recover(&mut self, trouble: Option<Trouble>, stage: Stage) {
         let config = RecoveryConfig {
             policy: ReplacePolicy::Never,
             ..RecoveryConfig::default()
         };
         let request = RecoveryRequest {
             nodes: self.pipeline.clone(),
-            trouble: Some(trouble),
+            trouble,
             stage,
             replication: 3,
             appended_or_hflushed: false,
-            restarting_node_is_local: false,
+            local: Vec::new(),
             failed: Vec::new(),
         };
         let mut recovery = Recovery::new(config, request);

@@ -3,6 +3,7 @@
 //! What it does not do: decide what to send or what an ack means (the window does). Cancel safe throughout: a packet
 //! that is half written stays half written and goes on with the next call.
 
+use super::local::is_local_address;
 use super::payload::Payload;
 use crate::datanode::{self, Incoming, within};
 use crate::fs::Shared;
@@ -14,7 +15,9 @@ use hadron_proto::hdfs as proto;
 use hadron_types::{GenerationStamp, StorageType};
 use hadron_wire::transfer::op::{BlockHeader, TransferBlock, WriteBlock};
 use hadron_wire::transfer::{Checksum, Op};
+use std::fmt;
 use std::io::{self, IoSlice};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -32,7 +35,32 @@ impl PartialEq for Node {
     }
 }
 
+/// As Hadoop's `DatanodeInfoWithStorage` prints itself.
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addr = datanode::transfer_addr(&self.info);
+        write!(
+            f,
+            "DatanodeInfoWithStorage[{addr},{},{}]",
+            self.storage_id,
+            self.storage_type.name()
+        )
+    }
+}
+
 impl Node {
+    /// Whether the node is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.info.id.ip_addr.parse().is_ok_and(is_local_address)
+    }
+    /// `ip:port` of its streaming port.
+    pub(crate) fn addr(&self) -> String {
+        datanode::transfer_addr(&self.info)
+    }
+    /// `host:port` of its streaming port, the name by which callers prefer nodes.
+    fn named_addr(&self) -> String {
+        format!("{}:{}", self.info.id.host_name, self.info.id.xfer_port)
+    }
     /// The nodes of a located block, first node first.
     pub(crate) fn of(located: &proto::LocatedBlockProto) -> Vec<Self> {
         let node = |(index, info): (usize, &proto::DatanodeInfoProto)| Self {
@@ -59,7 +87,27 @@ pub(crate) struct SetUp<'a> {
     pub(crate) min_bytes: u64,
     pub(crate) max_bytes: u64,
     pub(crate) checksum: Checksum,
+    pub(crate) drop_behind: Option<bool>,
+    pub(crate) lazy_persist: bool,
+    /// `host:port` of nodes whose replicas balancers must leave alone.
+    pub(crate) favored_nodes: &'a [String],
 }
+
+impl SetUp<'_> {
+    /// Which nodes of the pipeline the caller prefers.
+    fn pinnings(&self) -> Vec<bool> {
+        let is_favored = |node: &Node| {
+            let (named, plain) = (node.named_addr(), node.addr());
+            self.favored_nodes
+                .iter()
+                .any(|wanted| *wanted == named || *wanted == plain)
+        };
+        self.nodes.iter().map(is_favored).collect()
+    }
+}
+
+/// How long acks are waited for once a write failed. What was sent before the connection broke is here by then.
+const LAST_ACKS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a pipeline could not be set up.
 #[derive(Debug)]
@@ -74,6 +122,8 @@ pub(crate) struct Pipeline {
     writer: OwnedWriteHalf,
     incoming: Incoming,
     outgoing: [Bytes; 3],
+    /// Why nothing more can be written. Acks that are still here, news of a restart among them, come first.
+    broken: Option<io::Error>,
 }
 
 impl Pipeline {
@@ -107,18 +157,26 @@ impl Pipeline {
             writer,
             incoming,
             outgoing: Default::default(),
+            broken: None,
         })
     }
 
-    /// Whether no packet is being written.
+    /// Whether a packet may be given for writing.
     pub(crate) fn is_idle(&self) -> bool {
-        self.outgoing.iter().all(Bytes::is_empty)
+        self.broken.is_none() && self.outgoing.iter().all(Bytes::is_empty)
     }
 
-    /// Takes a packet for writing; the one before must be written.
-    pub(crate) fn start(&mut self, transmit: Transmit<Payload>) {
+    /// Takes a packet of `block` for writing; the one before must be written.
+    pub(crate) fn start(&mut self, transmit: Transmit<Payload>, block: u64) {
         let (checksums, data) = match transmit.payload {
-            Some(payload) => (payload.checksums, payload.data),
+            Some(payload) => {
+                payload
+                    .span
+                    .record("block", block)
+                    .record("seqno", transmit.header.seqno);
+                tracing::trace!(parent: &payload.span, "sending");
+                (payload.checksums, payload.data)
+            }
             None => (Bytes::new(), Bytes::new()),
         };
         let header = datanode::encode_packet_header(&transmit.header, checksums.len());
@@ -127,11 +185,30 @@ impl Pipeline {
 
     /// Waits for one ack, or until some of the packet in hand is written, whichever is first.
     pub(crate) async fn progress(&mut self) -> io::Result<Progress> {
-        let writing = !self.is_idle();
-        tokio::select! {
-            biased;
-            ack = self.incoming.ack(&mut self.reader) => ack.map(Progress::Acked),
-            result = write_some(&mut self.writer, &mut self.outgoing), if writing => result.map(|()| Progress::Wrote),
+        loop {
+            if self.broken.is_some() {
+                let last = tokio::time::timeout(LAST_ACKS_PATIENCE, self.incoming.ack(&mut self.reader));
+                return match (last.await, self.broken.take()) {
+                    (Ok(Ok(ack)), broken) => {
+                        self.broken = broken;
+                        Ok(Progress::Acked(ack))
+                    }
+                    (_, Some(error)) => Err(error),
+                    (Ok(Err(error)), None) => Err(error),
+                    (Err(_), None) => Err(io::ErrorKind::TimedOut.into()),
+                };
+            }
+            let writing = !self.is_idle();
+            let failed = tokio::select! {
+                biased;
+                ack = self.incoming.ack(&mut self.reader) => return ack.map(Progress::Acked),
+                result = write_some(&mut self.writer, &mut self.outgoing), if writing => match result {
+                    Ok(()) => return Ok(Progress::Wrote),
+                    Err(error) => error,
+                },
+            };
+            self.outgoing = Default::default();
+            self.broken = Some(failed);
         }
     }
 }
@@ -161,6 +238,7 @@ async fn write_some(writer: &mut OwnedWriteHalf, outgoing: &mut [Bytes; 3]) -> i
 }
 
 fn write_operation(shared: &Shared, wanted: &SetUp<'_>, first: &Node, rest: &[Node]) -> Op {
+    let pinnings = wanted.pinnings();
     let mut header = header(wanted.block, wanted.token);
     header.block.block.len = wanted.block_size;
     Op::WriteBlock(Box::new(WriteBlock {
@@ -175,14 +253,14 @@ fn write_operation(shared: &Shared, wanted: &SetUp<'_>, first: &Node, rest: &[No
         latest_generation_stamp: GenerationStamp(wanted.new_stamp),
         checksum: wanted.checksum,
         caching: proto::CachingStrategyProto {
-            drop_behind: shared.settings.drop_behind_writes,
-            readahead: None,
+            drop_behind: wanted.drop_behind,
+            readahead: shared.settings.readahead,
         },
         storage_type: first.storage_type,
         target_storage_types: rest.iter().map(|node| node.storage_type).collect(),
-        allow_lazy_persist: false,
-        pinning: false,
-        target_pinnings: vec![false; rest.len()],
+        allow_lazy_persist: wanted.lazy_persist,
+        pinning: pinnings.first().copied().unwrap_or(false),
+        target_pinnings: pinnings.into_iter().skip(1).collect(),
         storage_id: Some(first.storage_id.clone()),
         target_storage_ids: rest.iter().map(|node| node.storage_id.clone()).collect(),
     }))
@@ -213,9 +291,7 @@ fn block_construction_stage(stage: Stage) -> proto::op_write_block_proto::BlockC
 /// Reads the connect ack: which node is to blame when it is no success.
 fn check_set_up(response: &proto::BlockOpResponseProto, nodes: &[Node]) -> Result<(), SetUpFailure> {
     let bad_link = response.first_bad_link();
-    let blamed = nodes
-        .iter()
-        .position(|node| datanode::transfer_addr(&node.info) == bad_link);
+    let blamed = nodes.iter().position(|node| node.addr() == bad_link);
     let index = blamed.unwrap_or(0);
     match Status::from_wire(response.status) {
         Some(Status::Success) if bad_link.is_empty() => Ok(()),
@@ -258,5 +334,9 @@ pub(crate) async fn transfer(
     let mut incoming = Incoming::default();
     let answer = incoming.response(&mut stream);
     let response = within(settings.pipeline_read_timeout(allowances), answer).await?;
-    datanode::refusal(&response).map_or(Ok(()), |text| Err(io::Error::other(text)))
+    datanode::refusal(&response).map_or(Ok(()), |text| {
+        Err(io::Error::other(format!(
+            "Failed to add a datanode. Response status: {text}"
+        )))
+    })
 }

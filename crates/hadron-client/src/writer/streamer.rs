@@ -2,33 +2,38 @@
 //!
 //! Each turn: run the commands that are due, start the next packet, wait for one event, apply it. Events are applied
 //! synchronously; only commands await. Everything the stream holds is in [`Streamer`], so dropping it frees all.
+//! Mending a broken pipeline is in `mend.rs`.
 
+use super::options::{Progress as Callback, SyncFlags};
 use super::payload::Payload;
-use super::pipeline::{self, Node, Pipeline, Progress, SetUp};
+use super::pipeline::{Node, Pipeline, Progress, SetUp};
 use crate::error::{FsError, Result};
 use crate::fs::Shared;
 use crate::lease::OpenFile;
 use hadron_pipeline::packet::{PipelineAck, Stage};
-use hadron_pipeline::recovery::{Recovery, RecoveryCommand, RecoveryRequest};
-use hadron_pipeline::window::{NewPacket, SendWindow, Trouble, WindowCommand};
+use hadron_pipeline::window::{NewPacket, SendWindow, WindowCommand};
 use hadron_proto::common::TokenProto;
 use hadron_proto::hdfs as proto;
-use hadron_types::ErrorKind;
+use hadron_types::{ErrorKind, ExtendedBlock};
 use hadron_wire::transfer::Checksum;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tracing::Span;
 
 /// What the writer sends to the streamer.
 pub(crate) enum Message {
     Packet(NewPacket<Payload>),
     Flush {
-        update_length: bool,
+        flags: SyncFlags,
         reply: oneshot::Sender<()>,
     },
+    /// For blocks to come.
+    DropBehind(Option<bool>),
     Close,
 }
 
@@ -41,23 +46,58 @@ pub(crate) struct Target {
     pub(crate) block_size: u64,
     pub(crate) favored_nodes: Vec<String>,
     pub(crate) checksum: Checksum,
+    pub(crate) drop_behind: Option<bool>,
+    /// Whether the file's policy keeps replicas in memory first.
+    pub(crate) lazy_persist: bool,
+    /// `AddBlockFlagProto` numbers.
+    pub(crate) add_block_flags: Vec<i32>,
+    pub(crate) progress: Option<Callback>,
+    /// Parent of the spans of blocks and packets.
+    pub(crate) span: Span,
+    /// `ip:port` of the nodes written to now, first node first; empty while no pipeline stands.
+    pub(crate) standing: Standing,
 }
 
+/// Shared with the writer, which may look at it.
+pub(crate) type Standing = Arc<Mutex<Vec<String>>>;
+
 /// The block being written.
-struct OpenBlock {
-    block: proto::ExtendedBlockProto,
+pub(super) struct OpenBlock {
+    pub(super) block: proto::ExtendedBlockProto,
     /// For writing it.
-    token: TokenProto,
+    pub(super) token: TokenProto,
     /// For having it copied to a node that joins the pipeline.
-    copy_token: TokenProto,
-    nodes: Vec<Node>,
-    failed: Vec<Node>,
+    pub(super) copy_token: TokenProto,
+    pub(super) nodes: Vec<Node>,
+    pub(super) failed: Vec<Node>,
+    /// Open until the block ends.
+    pub(super) span: Span,
+}
+
+impl OpenBlock {
+    fn new(located: proto::LocatedBlockProto, stream: &Span) -> Self {
+        let span = tracing::info_span!(
+            parent: stream,
+            "block",
+            id = located.b.block_id,
+            stamp = located.b.generation_stamp,
+            len = tracing::field::Empty,
+        );
+        Self {
+            nodes: Node::of(&located),
+            block: located.b,
+            token: located.block_token,
+            copy_token: TokenProto::default(),
+            failed: Vec::new(),
+            span,
+        }
+    }
 }
 
 /// Somebody waiting for the ack of a packet.
 struct Waiter {
     seqno: i64,
-    update_length: bool,
+    flags: SyncFlags,
     reply: oneshot::Sender<()>,
 }
 
@@ -72,21 +112,23 @@ enum Event {
 
 /// State and loop of the task.
 pub(crate) struct Streamer {
-    shared: Arc<Shared>,
-    target: Target,
-    window: SendWindow<Payload>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) target: Target,
+    pub(super) window: SendWindow<Payload>,
     inbox: mpsc::Receiver<Message>,
     started: Instant,
-    pipeline: Option<Pipeline>,
-    open: Option<OpenBlock>,
+    pub(super) pipeline: Option<Pipeline>,
+    pub(super) open: Option<OpenBlock>,
+    /// The block before the open one.
     previous: Option<proto::ExtendedBlockProto>,
     excluded: Vec<(proto::DatanodeInfoProto, Instant)>,
     waiters: VecDeque<Waiter>,
     closing: bool,
-    persist_blocks: bool,
-    appended: bool,
-    hflushed: bool,
-    _lease: OpenFile,
+    /// Whether the next flush makes the block known to the NameNode.
+    pub(super) persist_blocks: bool,
+    pub(super) appended: bool,
+    pub(super) hflushed: bool,
+    lease: OpenFile,
 }
 
 impl Streamer {
@@ -112,21 +154,45 @@ impl Streamer {
             persist_blocks: true,
             appended: false,
             hflushed: false,
-            _lease: lease,
+            lease,
         }
     }
 
     /// Begins inside the file's last block, which is not full.
     pub(crate) fn with_last_block(mut self, located: proto::LocatedBlockProto) -> Self {
         self.appended = true;
-        self.open = Some(OpenBlock {
-            nodes: Node::of(&located),
-            block: located.b,
-            token: located.block_token,
-            copy_token: TokenProto::default(),
-            failed: Vec::new(),
-        });
+        self.open = Some(OpenBlock::new(located, &self.target.span));
         self
+    }
+
+    /// Begins with a new block behind the file's last one.
+    pub(crate) fn with_previous_block(mut self, block: Option<proto::ExtendedBlockProto>) -> Self {
+        self.previous = block;
+        self
+    }
+
+    /// Waits until the lease is lost; returns why.
+    pub(crate) fn lease_lost(&self) -> impl Future<Output = Arc<str>> + Send + use<> {
+        self.lease.lost()
+    }
+
+    /// Runs when quotas ended the stream: waits for the writer to close it and completes the file as far as it got, so
+    /// that its lease ends.
+    pub(crate) async fn complete_what_there_is(&mut self) {
+        self.pipeline = None;
+        self.window.fail();
+        // Whoever waits for an ack learns that none will come.
+        self.waiters.clear();
+        loop {
+            match self.inbox.recv().await {
+                Some(Message::Close) => break,
+                Some(_) => {}
+                None => return,
+            }
+        }
+        if let Err(error) = self.complete().await {
+            tracing::warn!(file = self.target.src, %error, "cannot complete file after its quota ran out");
+        }
     }
 
     pub(crate) fn src(&self) -> &str {
@@ -149,7 +215,7 @@ impl Streamer {
         }
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
@@ -158,7 +224,10 @@ impl Streamer {
         if let Some(pipeline) = self.pipeline.as_mut().filter(|pipeline| pipeline.is_idle())
             && let Some(transmit) = self.window.poll_send(now)
         {
-            pipeline.start(transmit);
+            pipeline.start(transmit, self.open.as_ref().map_or(0, |open| open.block.block_id));
+            if let Some(progress) = &self.target.progress {
+                progress.tell();
+            }
         }
     }
 
@@ -188,14 +257,26 @@ impl Streamer {
         let now = self.now();
         match event {
             Event::Message(Some(Message::Packet(packet))) => self.window.enqueue(packet),
-            Event::Message(Some(Message::Flush { update_length, reply })) => self.waiters.push_back(Waiter {
+            Event::Message(Some(Message::Flush { flags, reply })) => self.waiters.push_back(Waiter {
                 seqno: self.window.last_queued_seqno(),
-                update_length,
+                flags,
                 reply,
             }),
+            Event::Message(Some(Message::DropBehind(drop_behind))) => self.target.drop_behind = drop_behind,
             Event::Message(Some(Message::Close)) => self.closing = true,
             Event::Message(None) => return Err(FsError::Closed),
-            Event::Acked(ack) => self.window.ack_received(&ack, now),
+            Event::Acked(ack) => {
+                self.window.ack_received(&ack, now);
+                if let Some(slow) = self.window.take_slow_ack() {
+                    let (seqno, took) = (slow.seqno, slow.took);
+                    tracing::info!(
+                        file = self.target.src,
+                        seqno,
+                        ?took,
+                        "slow ack; see the DataNodes of the pipeline"
+                    );
+                }
+            }
             Event::Wrote => {}
             Event::LinkFailed(error) => {
                 tracing::debug!(file = self.target.src, %error, "connection to first data node lost");
@@ -206,7 +287,20 @@ impl Streamer {
         Ok(())
     }
 
+    /// Lets the writer see which pipeline stands.
+    pub(super) fn show_pipeline(&self) {
+        let open = self.open.as_ref().filter(|_| self.pipeline.is_some());
+        let nodes = open.map_or(&[][..], |open| &open.nodes);
+        *self.target.standing.lock() = nodes.iter().map(Node::addr).collect();
+    }
+
     async fn execute(&mut self, command: WindowCommand) -> Result<()> {
+        let result = self.execute_command(command).await;
+        self.show_pipeline();
+        result
+    }
+
+    async fn execute_command(&mut self, command: WindowCommand) -> Result<()> {
         match command {
             WindowCommand::OpenBlock { append: false } => self.open_block().await,
             WindowCommand::OpenBlock { append: true } => {
@@ -218,6 +312,7 @@ impl Streamer {
             WindowCommand::EndBlock { len } => {
                 self.pipeline = None;
                 if let Some(open) = self.open.take() {
+                    open.span.record("len", len);
                     self.previous = Some(proto::ExtendedBlockProto {
                         num_bytes: Some(len),
                         ..open.block
@@ -227,10 +322,11 @@ impl Streamer {
             }
             WindowCommand::Recover { trouble, stage } => {
                 self.pipeline = None;
+                self.show_pipeline();
                 if let Some(fault) = self.window.last_fault() {
                     tracing::warn!(file = self.target.src, %fault, "recovering pipeline");
                 }
-                self.mend(Some(trouble), stage).await?;
+                self.mend(trouble, stage).await?;
                 let nodes = self.open.as_ref().map_or(0, |open| open.nodes.len());
                 self.window.pipeline_recovered(nodes, self.now());
                 Ok(())
@@ -248,18 +344,24 @@ impl Streamer {
             if waiter.seqno > self.window.last_acked_seqno() {
                 return Ok(());
             }
-            self.hflushed = true;
-            if self.open.is_some() && (waiter.update_length || self.persist_blocks) {
-                let len = waiter.update_length.then(|| self.window.bytes_acked() as i64);
-                self.persist_blocks = false;
+            let flags = waiter.flags;
+            // A block that ended with the bytes flushed counts as well as one that is open.
+            let len = match (&self.open, &self.previous) {
+                (Some(_), _) => Some(self.window.bytes_acked()),
+                (None, Some(previous)) => Some(previous.num_bytes()),
+                (None, None) => None,
+            };
+            if let Some(len) = len.filter(|_| flags.update_length || self.persist_blocks) {
                 let request = proto::FsyncRequestProto {
                     src: self.target.src.clone(),
                     client: self.shared.client_name.clone(),
-                    last_block_length: len,
+                    last_block_length: Some(len as i64),
                     file_id: Some(self.target.file_id),
                 };
                 self.shared.namenode.fsync(&request).await?;
+                self.persist_blocks = false;
             }
+            self.hflushed = true;
             if let Some(waiter) = self.waiters.pop_front() {
                 // A caller that no longer waits has nothing to be told.
                 let _gone = waiter.reply.send(());
@@ -284,11 +386,8 @@ impl Streamer {
             }
             let Some(delay) = delays.next() else {
                 return Err(FsError::write_failed(format!(
-                    "Unable to close file because the last block {} does not have enough number of replicas.",
-                    request
-                        .last
-                        .map(|block| format!("blk_{}", block.block_id))
-                        .unwrap_or_default(),
+                    "Unable to close file because the last block{} does not have enough number of replicas.",
+                    request.last.as_ref().map(block_name).unwrap_or_default(),
                 )));
             };
             tokio::time::sleep(delay).await;
@@ -312,50 +411,46 @@ impl Streamer {
         let mut tries = 0;
         loop {
             let located = self.add_block().await?;
-            let nodes = Node::of(&located);
+            let open = OpenBlock::new(located, &self.target.span);
             let wanted = SetUp {
-                block: &located.b,
-                token: &located.block_token,
-                nodes: &nodes,
+                block: &open.block,
+                token: &open.token,
+                nodes: &open.nodes,
                 stage: Stage::SetupCreate,
                 new_stamp: 0,
                 block_size: self.target.block_size,
                 min_bytes: 0,
                 max_bytes: 0,
                 checksum: self.target.checksum,
+                drop_behind: self.target.drop_behind,
+                lazy_persist: self.target.lazy_persist,
+                favored_nodes: &self.target.favored_nodes,
             };
             let failure = match Pipeline::set_up(&self.shared, &wanted).await {
                 Ok(pipeline) => {
                     self.pipeline = Some(pipeline);
                     self.persist_blocks = true;
-                    self.window.block_opened(nodes.len(), self.now());
-                    self.open = Some(OpenBlock {
-                        block: located.b,
-                        token: located.block_token,
-                        copy_token: TokenProto::default(),
-                        nodes,
-                        failed: Vec::new(),
-                    });
+                    self.window.block_opened(open.nodes.len(), self.now());
+                    self.open = Some(open);
                     return Ok(());
                 }
                 Err(failure) => failure,
             };
+            let bad = open.nodes.into_iter().nth(failure.trouble.node());
             tracing::warn!(
                 file = self.target.src,
-                block = located.b.block_id,
+                block = open.block.block_id,
                 cause = failure.cause,
+                excluded = bad.as_ref().map(tracing::field::display),
                 "abandoning block"
             );
-            self.abandon_block(located.b).await?;
-            if let Some(bad) = nodes.get(failure.trouble.node()) {
-                self.excluded.push((bad.info.clone(), Instant::now()));
+            self.abandon_block(open.block).await?;
+            if let Some(bad) = bad {
+                self.excluded.push((bad.info, Instant::now()));
             }
             tries += 1;
             if tries > self.shared.settings.block_write_retries {
-                return Err(FsError::write_failed(format!(
-                    "Unable to create new block. {}",
-                    failure.cause
-                )));
+                return Err(FsError::write_failed("Unable to create new block."));
             }
         }
     }
@@ -370,7 +465,7 @@ impl Streamer {
             exclude_nodes: self.excluded.iter().map(|(info, _)| info.clone()).collect(),
             file_id: Some(self.target.file_id),
             favored_nodes: self.target.favored_nodes.clone(),
-            flags: Vec::new(),
+            flags: self.target.add_block_flags.clone(),
         };
         let mut delays = self.delays();
         loop {
@@ -396,152 +491,9 @@ impl Streamer {
         self.shared.namenode.abandon_block(&request).await?;
         Ok(())
     }
+}
 
-    // ---- recovery ----
-
-    /// Runs a recovery until the block has a pipeline again.
-    async fn mend(&mut self, trouble: Option<Trouble>, stage: Stage) -> Result<()> {
-        let Some(mut open) = self.open.take() else {
-            return Err(FsError::write_failed("no block to recover"));
-        };
-        let mut recovery = Recovery::new(
-            self.shared.settings.recovery,
-            RecoveryRequest {
-                nodes: open.nodes.clone(),
-                trouble,
-                stage,
-                replication: self.target.replication,
-                appended_or_hflushed: self.appended || self.hflushed,
-                restarting_node_is_local: false,
-                failed: open.failed.clone(),
-            },
-        );
-        let mut raised = None;
-        loop {
-            let Some(command) = recovery.poll_command(self.now()) else {
-                return Err(FsError::write_failed("pipeline recovery stalled"));
-            };
-            match command {
-                RecoveryCommand::Wait { pause } => {
-                    tokio::time::sleep(pause).await;
-                    recovery.waited();
-                }
-                RecoveryCommand::FindReplacement { existing, exclude } => {
-                    match self.find_replacement(&mut open, &existing, &exclude).await {
-                        Ok(Some(node)) => recovery.replacement_found(node),
-                        Ok(None) => recovery.replacement_missing(),
-                        Err(error) => {
-                            tracing::warn!(file = self.target.src, %error, "no replacement for a data node");
-                            recovery.replacement_missing();
-                        }
-                    }
-                }
-                RecoveryCommand::Transfer { source, target } => {
-                    let block = proto::ExtendedBlockProto {
-                        num_bytes: Some(self.window.bytes_acked()),
-                        ..open.block.clone()
-                    };
-                    let result = pipeline::transfer(&self.shared, &block, &open.copy_token, &source, &target).await;
-                    if let Err(error) = &result {
-                        tracing::warn!(file = self.target.src, %error, "transfer to new data node failed");
-                    }
-                    recovery.transferred(result.is_ok());
-                }
-                RecoveryCommand::RaiseStamp => {
-                    let located = self.raise_stamp(&open).await?;
-                    open.token = located.block_token;
-                    raised = Some(located.b.generation_stamp);
-                    recovery.stamp_raised();
-                }
-                RecoveryCommand::Connect { nodes, stage } => {
-                    let wanted = SetUp {
-                        block: &open.block,
-                        token: &open.token,
-                        nodes: &nodes,
-                        stage,
-                        new_stamp: raised.unwrap_or(open.block.generation_stamp),
-                        block_size: self.target.block_size,
-                        min_bytes: self.window.bytes_acked(),
-                        max_bytes: self.window.bytes_sent(),
-                        checksum: self.target.checksum,
-                    };
-                    match Pipeline::set_up(&self.shared, &wanted).await {
-                        Ok(pipeline) => {
-                            self.pipeline = Some(pipeline);
-                            recovery.connected();
-                        }
-                        Err(failure) => {
-                            tracing::warn!(file = self.target.src, cause = failure.cause, "pipeline set-up failed");
-                            recovery.connect_failed(failure.trouble);
-                        }
-                    }
-                }
-                RecoveryCommand::UpdatePipeline { nodes } => {
-                    let stamp = raised.unwrap_or(open.block.generation_stamp);
-                    self.update_pipeline(&mut open, &nodes, stamp).await?;
-                    recovery.pipeline_updated();
-                }
-                RecoveryCommand::Done { nodes, failed } => {
-                    open.nodes = nodes;
-                    open.failed = failed;
-                    self.open = Some(open);
-                    self.persist_blocks = true;
-                    return Ok(());
-                }
-                RecoveryCommand::Fail(error) => return Err(FsError::write_failed(error.to_string())),
-            }
-        }
-    }
-
-    /// Asks for a node to take the place of one that failed; the answer's token lets others copy the block there.
-    async fn find_replacement(
-        &self,
-        open: &mut OpenBlock,
-        existing: &[Node],
-        exclude: &[Node],
-    ) -> Result<Option<Node>> {
-        let request = proto::GetAdditionalDatanodeRequestProto {
-            src: self.target.src.clone(),
-            blk: open.block.clone(),
-            existings: existing.iter().map(|node| node.info.clone()).collect(),
-            excludes: exclude.iter().map(|node| node.info.clone()).collect(),
-            num_additional_nodes: 1,
-            client_name: self.shared.client_name.clone(),
-            existing_storage_uuids: existing.iter().map(|node| node.storage_id.clone()).collect(),
-            file_id: Some(self.target.file_id),
-        };
-        let located = self.shared.namenode.get_additional_datanode(&request).await?.block;
-        open.copy_token = located.block_token.clone();
-        Ok(Node::of(&located).into_iter().find(|node| !existing.contains(node)))
-    }
-
-    async fn raise_stamp(&self, open: &OpenBlock) -> Result<proto::LocatedBlockProto> {
-        let request = proto::UpdateBlockForPipelineRequestProto {
-            block: open.block.clone(),
-            client_name: self.shared.client_name.clone(),
-        };
-        Ok(self.shared.namenode.update_block_for_pipeline(&request).await?.block)
-    }
-
-    async fn update_pipeline(&self, open: &mut OpenBlock, nodes: &[Node], stamp: u64) -> Result<()> {
-        let acked = Some(self.window.bytes_acked());
-        let new_block = proto::ExtendedBlockProto {
-            generation_stamp: stamp,
-            num_bytes: acked,
-            ..open.block.clone()
-        };
-        let request = proto::UpdatePipelineRequestProto {
-            client_name: self.shared.client_name.clone(),
-            old_block: proto::ExtendedBlockProto {
-                num_bytes: acked,
-                ..open.block.clone()
-            },
-            new_block: new_block.clone(),
-            new_nodes: nodes.iter().map(|node| node.info.id.clone()).collect(),
-            storage_i_ds: nodes.iter().map(|node| node.storage_id.clone()).collect(),
-        };
-        self.shared.namenode.update_pipeline(&request).await?;
-        open.block = new_block;
-        Ok(())
-    }
+/// As Hadoop's `ExtendedBlock` prints itself.
+fn block_name(block: &proto::ExtendedBlockProto) -> String {
+    ExtendedBlock::from(block).to_string()
 }

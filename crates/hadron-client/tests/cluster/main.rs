@@ -1,6 +1,8 @@
 //! The client against real daemons in this process: what goes in comes out, whatever happens to one DataNode.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
+mod writing;
+
 use hadron_client::{CreateOptions, FileWriter, FsError, HadronFs, ReportKind};
 use hadron_datanode::DataNode;
 use hadron_env::Configuration;

@@ -6,16 +6,22 @@ use hadron_pipeline::relay::{LocalOutcome, Relay, RelayCommand, RelayConfig};
 use hadron_proto::hdfs as proto;
 use hadron_proto::hdfs::op_write_block_proto::BlockConstructionStage;
 use hadron_types::ChecksumType;
-use hadron_wire::transfer::op::{ReadBlock, WriteBlock};
+use hadron_wire::transfer::op::{ReadBlock, TransferBlock, WriteBlock};
 use hadron_wire::transfer::{self, Checksum, Op, Packet, PacketDecoder, ack, response};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+
+/// What each node behind adds to the time an ack may take.
+pub(crate) const NODE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a DataNode does wrong.
 #[derive(Clone, Copy, Default, Debug)]
@@ -24,6 +30,12 @@ pub(crate) struct Faults {
     pub(crate) refuse_set_up: bool,
     /// Dies when it has received so many packets.
     pub(crate) die_after_packets: Option<usize>,
+    /// Dies when it has received so many packets over all its connections.
+    pub(crate) die_after_total: Option<usize>,
+    /// Stands still, with its connections open, when a connection has brought so many packets.
+    pub(crate) hang_after_packets: Option<usize>,
+    /// Says that it restarts, and dies, when a connection has brought so many packets.
+    pub(crate) restart_after_packets: Option<usize>,
     /// Acks one packet with a wrong seqno, once.
     pub(crate) wrong_seqno: bool,
     /// Answers every packet with ERROR_CHECKSUM.
@@ -43,6 +55,8 @@ pub(crate) struct Replica {
     pub(crate) finalized: bool,
     pub(crate) acked: u64,
     pub(crate) synced: usize,
+    /// Packets that came for it, by their offset and length; last packets have length 0.
+    pub(crate) packets: Vec<(u64, u32)>,
 }
 
 #[derive(Default)]
@@ -51,9 +65,28 @@ pub(crate) struct Store {
     pub(crate) faults: Mutex<Faults>,
     pub(crate) stages: Mutex<Vec<BlockConstructionStage>>,
     pub(crate) connections: Mutex<usize>,
+    /// Packets received by all connections.
+    pub(crate) received: Mutex<usize>,
+    /// The last WRITE_BLOCK.
+    pub(crate) last_write: Mutex<Option<WriteBlock>>,
+    /// How long an ack of the next node may take, and [`NODE_PATIENCE`] for each node behind.
+    pub(crate) mirror_patience: Mutex<Option<Duration>>,
+    /// Wakes those who hang.
+    revived: Notify,
     pub(crate) read_ok: Mutex<usize>,
     dead: Mutex<bool>,
     tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
+}
+
+/// The stores of the nodes of this process by address, so that a transfer needs no second protocol.
+static STORES: Mutex<Vec<(String, Weak<Store>)>> = Mutex::new(Vec::new());
+
+fn store_at(addr: &str) -> Option<Arc<Store>> {
+    let mut stores = STORES.lock();
+    // Addresses are used again.
+    stores.retain(|(_, store)| store.strong_count() > 0);
+    let found = stores.iter().rev().find(|(known, _)| known == addr);
+    found.and_then(|(_, store)| store.upgrade())
 }
 
 pub(crate) struct DataNode {
@@ -71,16 +104,18 @@ impl Store {
 }
 
 impl DataNode {
-    /// Takes connections again after a death by fault.
+    /// Takes connections again after a death by fault; what hung ends.
     pub(crate) fn revive(&self) {
         *self.store.dead.lock() = false;
         self.fault(Faults::default());
+        self.store.revived.notify_waiters();
     }
 
     pub(crate) async fn start(name: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let store = Arc::new(Store::default());
+        STORES.lock().push((addr.to_string(), Arc::downgrade(&store)));
         let accepting = tokio::spawn(accept(listener, Arc::clone(&store)));
         Self {
             uuid: name.to_owned(),
@@ -110,6 +145,10 @@ impl DataNode {
         self.store.tasks.lock().clear();
     }
 
+    pub(crate) fn addr(&self) -> String {
+        self.addr.to_string()
+    }
+
     pub(crate) fn fault(&self, faults: Faults) {
         *self.store.faults.lock() = faults;
     }
@@ -117,13 +156,16 @@ impl DataNode {
 
 async fn accept(listener: TcpListener, store: Arc<Store>) {
     while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).unwrap();
         *store.connections.lock() += 1;
         let task = serve(stream, Arc::clone(&store));
         let task = tokio::spawn(async move {
             // Broken connections are the point of these tests.
             let _broken = task.await;
         });
-        store.tasks.lock().push(AbortOnDropHandle::new(task));
+        let mut tasks = store.tasks.lock();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(AbortOnDropHandle::new(task));
     }
 }
 
@@ -144,6 +186,7 @@ async fn serve(mut stream: TcpStream, store: Arc<Store>) -> io::Result<()> {
         }
         match op {
             Op::WriteBlock(op) => return write_block(stream, buf, *op, &store).await,
+            Op::TransferBlock(op) => return transfer_block(stream, &op, &store).await,
             Op::ReadBlock(op) => read_block(&mut stream, &mut buf, op, &store).await?,
             other => panic!("unexpected {}", other.name()),
         }
@@ -158,6 +201,21 @@ async fn answer(stream: &mut TcpStream, response: &proto::BlockOpResponseProto) 
 
 fn node_addr(info: &proto::DatanodeInfoProto) -> String {
     format!("{}:{}", info.id.ip_addr, info.id.xfer_port)
+}
+
+/// Hands the replica to the target as it is, when that lives.
+async fn transfer_block(mut stream: TcpStream, op: &TransferBlock, store: &Store) -> io::Result<()> {
+    let id = op.header.block.block.id.to_wire();
+    let target = store_at(&node_addr(&op.targets[0])).filter(|target| !*target.dead.lock());
+    let replica = store.replicas.lock().get(&id).cloned();
+    let status = match (target, replica) {
+        (Some(target), Some(replica)) => {
+            target.replicas.lock().insert(id, replica);
+            proto::Status::Success
+        }
+        _ => proto::Status::Error,
+    };
+    answer(&mut stream, &response::failure(status, "")).await
 }
 
 /// Connects downstream; `Err` holds the first bad link.
@@ -175,6 +233,7 @@ async fn connect_mirror(op: &WriteBlock) -> Result<Option<TcpStream>, String> {
     };
     let connecting = async {
         let mut mirror = TcpStream::connect(&addr).await?;
+        mirror.set_nodelay(true)?;
         let mut out = BytesMut::new();
         Op::WriteBlock(Box::new(forwarded)).encode(&mut out);
         mirror.write_all(&out).await?;
@@ -212,6 +271,13 @@ fn open_replica(op: &WriteBlock, store: &Store) -> io::Result<u64> {
             }
             Ok(0)
         }
+        BlockConstructionStage::PipelineSetupAppend => {
+            let replica = replicas.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
+            assert!(replica.finalized && replica.data.len() as u64 == op.min_bytes_received);
+            replica.stamp = op.latest_generation_stamp.0;
+            replica.finalized = false;
+            Ok(replica.data.len() as u64)
+        }
         BlockConstructionStage::PipelineSetupStreamingRecovery | BlockConstructionStage::PipelineCloseRecovery => {
             let replica = replicas.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
             assert!(op.latest_generation_stamp.0 > replica.stamp);
@@ -232,12 +298,15 @@ async fn write_block(mut stream: TcpStream, buf: BytesMut, op: WriteBlock, store
     if store.faults.lock().refuse_set_up {
         return Ok(());
     }
+    *store.last_write.lock() = Some(op.clone());
     let id = op.header.block.block.id.to_wire();
     let initial_len = open_replica(&op, store)?;
     let mirror = match connect_mirror(&op).await {
         Ok(mirror) => mirror,
         Err(bad_link) => {
-            store.replicas.lock().remove(&id);
+            if op.stage == BlockConstructionStage::PipelineSetupCreate {
+                store.replicas.lock().remove(&id);
+            }
             return answer(&mut stream, &response::connect_ack(proto::Status::Error, &bad_link)).await;
         }
     };
@@ -264,6 +333,11 @@ async fn write_block(mut stream: TcpStream, buf: BytesMut, op: WriteBlock, store
         relay,
         upstream: stream,
         mirror,
+        mirror_heard: Instant::now(),
+        patience: store
+            .mirror_patience
+            .lock()
+            .map(|patience| patience + NODE_PATIENCE * op.targets.len() as u32),
         checksum: op.checksum,
         received: 0,
     };
@@ -276,6 +350,8 @@ struct Receipt<'a> {
     relay: Relay,
     upstream: TcpStream,
     mirror: Option<TcpStream>,
+    mirror_heard: Instant,
+    patience: Option<Duration>,
     checksum: Checksum,
     received: usize,
 }
@@ -296,6 +372,7 @@ impl Receipt<'_> {
             if !self.run_commands().await? {
                 return Ok(());
             }
+            let has_mirror = self.mirror.is_some();
             let mirror = async {
                 match &mut self.mirror {
                     Some(mirror) => mirror.read_buf(&mut acks).await,
@@ -303,10 +380,16 @@ impl Receipt<'_> {
                 }
             };
             tokio::select! {
+                () = silence(self.mirror_heard, self.patience), if has_mirror => {
+                    self.mirror = None;
+                    self.relay.mirror_failed();
+                }
                 read = self.upstream.read_buf(packets.read_buffer()) => if read? == 0 {
                     return Ok(());
                 },
-                read = mirror => if !read.is_ok_and(|len| len > 0) {
+                read = mirror => if read.is_ok_and(|len| len > 0) {
+                    self.mirror_heard = Instant::now();
+                } else {
                     self.mirror = None;
                     self.relay.mirror_failed();
                 },
@@ -314,10 +397,35 @@ impl Receipt<'_> {
         }
     }
 
+    /// Tells the writer, and those above, that this node restarts.
+    async fn announce_restart(&mut self) -> io::Result<()> {
+        let mut out = BytesMut::new();
+        transfer::PipelineAck::new(-2, [proto::Status::OobRestart]).encode(&mut out);
+        self.upstream.write_all(&out).await
+    }
+
     /// Returns whether the connection goes on.
     async fn receive(&mut self, packet: Packet) -> io::Result<bool> {
         self.received += 1;
         let faults = *self.store.faults.lock();
+        let total = {
+            let mut total = self.store.received.lock();
+            *total += 1;
+            *total
+        };
+        if faults.hang_after_packets.is_some_and(|count| self.received > count) {
+            self.store.revived.notified().await;
+            return Ok(false);
+        }
+        if faults.restart_after_packets.is_some_and(|count| self.received > count) {
+            self.announce_restart().await?;
+            *self.store.faults.lock() = Faults::default();
+            return Ok(false);
+        }
+        if faults.die_after_total.is_some_and(|count| total > count) {
+            *self.store.dead.lock() = true;
+            return Ok(false);
+        }
         if faults.die_after_packets.is_some_and(|count| self.received > count) {
             *self.store.dead.lock() = true;
             return Ok(false);
@@ -357,6 +465,7 @@ impl Receipt<'_> {
             assert_eq!(plan.offset, replica.data.len() as u64);
             replica.data.extend_from_slice(&packet.data[plan.data.clone()]);
         }
+        replica.packets.push((header.offset_in_block, header.data_len));
         replica.synced += usize::from(steps.sync);
         self.relay.packet_stored(steps.ticket, LocalOutcome::Stored);
         Ok(true)
@@ -387,6 +496,14 @@ impl Receipt<'_> {
             }
         }
         Ok(true)
+    }
+}
+
+/// Ends when nothing was `heard` for `patience`; never without.
+async fn silence(heard: Instant, patience: Option<Duration>) {
+    match patience {
+        Some(patience) => tokio::time::sleep_until(heard + patience).await,
+        None => std::future::pending().await,
     }
 }
 

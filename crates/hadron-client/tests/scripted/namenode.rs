@@ -24,6 +24,12 @@ pub(crate) struct State {
     pub(crate) complete_not_yet: usize,
     pub(crate) replication: usize,
     pub(crate) bad_replicas: Vec<(u64, String)>,
+    /// The last of each.
+    pub(crate) create: proto::CreateRequestProto,
+    pub(crate) add_block: proto::AddBlockRequestProto,
+    pub(crate) fsync: proto::FsyncRequestProto,
+    /// Storage policy of new files.
+    pub(crate) storage_policy: u32,
     next_id: u64,
     next_stamp: u64,
 }
@@ -108,7 +114,12 @@ impl State {
             "addBlock" => self.add_block(decode(body)),
             "abandonBlock" => self.abandon_block(decode(body)),
             "complete" => self.complete(decode(body)),
-            "fsync" => ok(proto::FsyncResponseProto {}),
+            "append" => self.append(decode(body)),
+            "getAdditionalDatanode" => self.additional_datanode(decode(body)),
+            "fsync" => {
+                self.fsync = decode(body);
+                ok(proto::FsyncResponseProto {})
+            }
             "renewLease" => ok(proto::RenewLeaseResponseProto {}),
             "getFileInfo" => self.file_info(decode(body)),
             "getBlockLocations" => self.block_locations(decode(body)),
@@ -130,6 +141,7 @@ impl State {
             block_replication: Some(self.replication as u32),
             blocksize: Some(file.block_size),
             file_id: Some(file.id),
+            storage_policy: Some(self.storage_policy),
             ..Default::default()
         })
     }
@@ -139,6 +151,7 @@ impl State {
             let text = format!("{} for client 127.0.0.1 already exists", request.src);
             return Err(HadoopError::new(ErrorKind::FileAlreadyExists, text));
         }
+        self.create = request.clone();
         self.next_id += 1;
         let file = File {
             id: self.next_id,
@@ -163,7 +176,39 @@ impl State {
         }
     }
 
+    fn append(&mut self, request: proto::AppendRequestProto) -> Result<Bytes, HadoopError> {
+        const NEW_BLOCK: u32 = 0x20;
+        let stat = self.status(&request.src, "");
+        let file = self.files.get_mut(&request.src).expect("file exists");
+        file.closed = false;
+        let block_size = file.block_size;
+        let last = file.blocks.last().cloned();
+        let block = last.and_then(|(block, uuids)| match request.flag() & NEW_BLOCK {
+            0 if block.num_bytes() >= block_size => None,
+            0 => Some(self.located(&block, &uuids, 0)),
+            _ => Some(self.located(&block, &[], 0)),
+        });
+        ok(proto::AppendResponseProto { block, stat })
+    }
+
+    fn additional_datanode(&mut self, request: proto::GetAdditionalDatanodeRequestProto) -> Result<Bytes, HadoopError> {
+        let known = |uuid: &String| {
+            let mut all = request.existings.iter().chain(&request.excludes);
+            all.any(|node| node.id.datanode_uuid == *uuid)
+        };
+        let mut uuids: Vec<String> = request
+            .existings
+            .iter()
+            .map(|node| node.id.datanode_uuid.clone())
+            .collect();
+        let more = self.nodes.iter().map(|node| node.id.datanode_uuid.clone());
+        uuids.extend(more.filter(|uuid| !known(uuid)).take(1).collect::<Vec<_>>());
+        let block = self.located(&request.blk, &uuids, 0);
+        ok(proto::GetAdditionalDatanodeResponseProto { block })
+    }
+
     fn add_block(&mut self, request: proto::AddBlockRequestProto) -> Result<Bytes, HadoopError> {
+        self.add_block = request.clone();
         let excluded: Vec<_> = request
             .exclude_nodes
             .iter()

@@ -545,6 +545,8 @@ keys! {
         "When a second replica is asked.";
     DFS_CLIENT_SLOW_IO_WARNING_THRESHOLD: Time "ms" "dfs.client.slow.io.warning.threshold.ms" = Some("30000"),
         "Acks slower than this are logged.";
+    DFS_CLIENT_MARK_SLOWNODE_AS_BADNODE_THRESHOLD: Count "" "dfs.client.mark.slownode.as.badnode.threshold" = Some("10"),
+        "Acks in a row in which a DataNode calls itself slow before writers leave it behind; 0: never.";
     DFS_CLIENT_DATANODE_RESTART_TIMEOUT: Time "s" "dfs.client.datanode-restart.timeout" = Some("30"),
         "How long a restarting DataNode is waited for.";
     DFS_CLIENT_CACHE_DROP_BEHIND_WRITES: OptText "" "dfs.client.cache.drop.behind.writes" = None,

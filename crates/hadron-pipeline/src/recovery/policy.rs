@@ -2,6 +2,8 @@
 //!
 //! A free function of its inputs beside the rule's text. Source: Hadoop `ReplaceDatanodeOnFailure`.
 
+use std::fmt;
+
 /// `dfs.client.block.write.replace-datanode-on-failure.policy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReplacePolicy {
@@ -15,16 +17,27 @@ pub enum ReplacePolicy {
     Always,
 }
 
+impl fmt::Display for ReplacePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl ReplacePolicy {
+    /// Hadoop's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Never => "NEVER",
+            Self::Default => "DEFAULT",
+            Self::Always => "ALWAYS",
+        }
+    }
+
     /// Reads the configuration's text, any case; `None` for an unknown one.
     pub fn from_name(name: &str) -> Option<Self> {
-        [
-            (Self::Never, "NEVER"),
-            (Self::Default, "DEFAULT"),
-            (Self::Always, "ALWAYS"),
-        ]
-        .into_iter()
-        .find_map(|(policy, text)| text.eq_ignore_ascii_case(name).then_some(policy))
+        [Self::Never, Self::Default, Self::Always]
+            .into_iter()
+            .find(|policy| policy.name().eq_ignore_ascii_case(name))
     }
 }
 

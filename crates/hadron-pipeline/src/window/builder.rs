@@ -1,6 +1,9 @@
 //! Cuts the bytes an application writes into packets.
 //!
-//! A packet holds whole chunks, [`PacketParams::chunks_per_packet`] of them, and never crosses the end of a block. A
+//! A packet holds whole chunks, [`PacketParams::chunks_per_packet`] of them, and never crosses the end of a block. After
+//! each full packet the next one is measured anew, so that it fits what is left of the block, framing included: the
+//! packets of one input are Java's, to the byte. (That makes the first packet of every further block one chunk long, as
+//! nothing is left when it is measured. Java's overflow for blocks above 2 GiB is not copied.) A
 //! packet that starts inside a chunk (append) only finishes that chunk. A flush sends the unfinished chunk and keeps
 //! its bytes: the next packet starts again at the chunk's start, so the receiver always gets checksums of whole chunks.
 //! What it does not do: no checksums, no seqnos, no queue.
@@ -30,10 +33,12 @@ pub struct PacketParams {
 impl PacketParams {
     /// Chunks of a full packet, at least 1; 126 with Hadoop's defaults.
     pub fn chunks_per_packet(&self) -> u32 {
-        let body = self
-            .write_packet_size
-            .min(MAX_WRITE_PACKET_SIZE)
-            .saturating_sub(MAX_PACKET_HEADER_LEN);
+        self.chunks_in(u64::MAX)
+    }
+    /// Chunks of a full packet where the block has room for `left` bytes.
+    fn chunks_in(&self, left: u64) -> u32 {
+        let size = u64::from(self.write_packet_size.min(MAX_WRITE_PACKET_SIZE)).min(left) as u32;
+        let body = size.saturating_sub(MAX_PACKET_HEADER_LEN);
         (body / (self.bytes_per_checksum + self.checksum_size)).max(1)
     }
     /// Data bytes of a full packet; 64512 with Hadoop's defaults.
@@ -55,15 +60,40 @@ pub struct BuiltPacket {
     pub ends_block: bool,
 }
 
+/// Why a chunk with a ready checksum is not taken. Hadoop's texts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ChunkError {
+    /// More bytes than one checksum covers.
+    #[error("writeChunk() buffer size is {len} is larger than supported  bytesPerChecksum {bytes_per_checksum}")]
+    TooLong {
+        /// Bytes given.
+        len: usize,
+        /// Bytes per checksum.
+        bytes_per_checksum: u32,
+    },
+    /// The checksum has another size than the stream's.
+    #[error("writeChunk() checksum size is supposed to be {expected} but found to be {found}")]
+    ChecksumSize {
+        /// Bytes of one checksum of the stream.
+        expected: u32,
+        /// Bytes given.
+        found: usize,
+    },
+}
+
 /// Cuts bytes into packets. See the module's page.
 #[derive(Debug)]
 pub struct PacketBuilder {
     params: PacketParams,
+    /// Chunks of the packet being filled.
+    chunks: u32,
     block_pos: u64,
     packet_start: u64,
     data: Vec<u8>,
     /// Bytes at the front of `data` that an earlier packet carried already.
     sent_before: usize,
+    /// An empty buffer for the packet after this one.
+    spare: Vec<u8>,
 }
 
 impl PacketBuilder {
@@ -72,13 +102,62 @@ impl PacketBuilder {
     pub fn new(params: PacketParams, block_pos: u64) -> Self {
         assert!(params.bytes_per_checksum > 0, "bytes per checksum is 0");
         assert!(params.block_size > 0, "block size is 0");
+        let left = match block_pos {
+            0 => u64::MAX,
+            len => params.block_size.saturating_sub(len),
+        };
         Self {
+            chunks: params.chunks_in(left),
             params,
             block_pos,
             packet_start: block_pos,
             data: Vec::new(),
             sent_before: 0,
+            spare: Vec::new(),
         }
+    }
+
+    /// Whether a buffer to fill is missing. Without one the builder makes its own.
+    pub fn wants_buffer(&self) -> bool {
+        self.data.capacity() == 0
+    }
+
+    /// Whether a flush now would keep the bytes of an unfinished chunk and has no buffer for them.
+    pub fn wants_spare(&self) -> bool {
+        let is_open = !self.block_pos.is_multiple_of(u64::from(self.params.bytes_per_checksum));
+        is_open && self.data.len() > self.sent_before && self.spare.capacity() == 0
+    }
+
+    /// Gives a buffer to fill, for use instead of a new one. What is in it is discarded.
+    pub fn give_buffer(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        if self.data.capacity() == 0 {
+            self.data = buffer;
+        } else {
+            self.spare = buffer;
+        }
+    }
+
+    /// Checks a chunk of `len` bytes that comes with a checksum of `checksum_len` bytes (0: without).
+    pub fn check_chunk(&self, len: usize, checksum_len: usize) -> Result<(), ChunkError> {
+        let PacketParams {
+            bytes_per_checksum,
+            checksum_size,
+            ..
+        } = self.params;
+        if len > bytes_per_checksum as usize {
+            return Err(ChunkError::TooLong {
+                len,
+                bytes_per_checksum,
+            });
+        }
+        if checksum_len != 0 && checksum_len != checksum_size as usize {
+            return Err(ChunkError::ChecksumSize {
+                expected: checksum_size,
+                found: checksum_len,
+            });
+        }
+        Ok(())
     }
 
     /// Bytes of the current block that were written so far (Hadoop's `bytesCurBlock`).
@@ -102,6 +181,7 @@ impl PacketBuilder {
         if !block_full && self.data.len() < capacity {
             return (taken, None);
         }
+        self.measure_next();
         (taken, Some(self.close_packet(false, block_full)))
     }
 
@@ -118,16 +198,18 @@ impl PacketBuilder {
         }
         let chunk = u64::from(self.params.bytes_per_checksum);
         let kept_from = (self.block_pos - self.block_pos % chunk).max(self.packet_start);
-        let kept = self.data[(kept_from - self.packet_start) as usize..].to_vec();
+        self.measure_next();
         let packet = self.close_packet(sync, false);
+        let kept = &packet.data[(kept_from - packet.offset_in_block) as usize..];
         self.packet_start = kept_from;
         self.sent_before = kept.len();
-        self.data = kept;
+        self.data.extend_from_slice(kept);
         Some(packet)
     }
 
-    /// Ends the current block. Returns its final packet, which may be empty; `None` when the block has no byte yet.
-    pub fn end_block(&mut self) -> Option<BuiltPacket> {
+    /// Ends the current block, with a sync if `sync`. Returns its final packet, which may be empty; `None` when the
+    /// block has no byte yet.
+    pub fn end_block(&mut self, sync: bool) -> Option<BuiltPacket> {
         if self.block_pos == 0 {
             return None;
         }
@@ -135,22 +217,33 @@ impl PacketBuilder {
             self.data.clear();
             self.packet_start = self.block_pos;
         }
-        Some(self.close_packet(false, true))
+        self.measure_next();
+        Some(self.close_packet(sync, true))
     }
 
     /// Data bytes of the packet that starts at `packet_start`.
     fn capacity(&self) -> usize {
         let chunk = u64::from(self.params.bytes_per_checksum);
         match self.packet_start % chunk {
-            0 => self.params.packet_data_len(),
+            0 => self.chunks as usize * self.params.bytes_per_checksum as usize,
             inside => (chunk - inside) as usize,
+        }
+    }
+
+    /// Measures the packet after this one, if this one is full. Java does so before it notes the end of the block.
+    fn measure_next(&mut self) {
+        let chunk = self.params.bytes_per_checksum;
+        let is_aligned = self.packet_start.is_multiple_of(u64::from(chunk));
+        let left = self.params.block_size.saturating_sub(self.block_pos);
+        if left == 0 || !is_aligned || self.data.len().div_ceil(chunk as usize) >= self.chunks as usize {
+            self.chunks = self.params.chunks_in(left);
         }
     }
 
     fn close_packet(&mut self, sync_block: bool, ends_block: bool) -> BuiltPacket {
         let packet = BuiltPacket {
             offset_in_block: self.packet_start,
-            data: std::mem::take(&mut self.data),
+            data: std::mem::replace(&mut self.data, std::mem::take(&mut self.spare)),
             sync_block,
             ends_block,
         };
@@ -208,9 +301,74 @@ mod tests {
             [(0, 1024, false), (1024, 1024, false), (2048, 452, true)]
         );
         assert_eq!(builder.block_pos(), 500);
-        let end = builder.end_block().expect("a block with bytes");
+        let end = builder.end_block(false).expect("a block with bytes");
         assert_eq!((end.offset_in_block, end.data.len(), end.ends_block), (0, 500, true));
-        assert_eq!(builder.end_block(), None);
+        assert_eq!(builder.end_block(false), None);
+    }
+
+    #[test]
+    fn packets_near_a_blocks_end_are_measured_as_in_java() {
+        // covers: WP-04
+        let mut builder = PacketBuilder::new(params(65536, 200 * 512), 0);
+        let expected = [
+            (0, 126 * 512, false),
+            // 37,888 bytes are left: with framing and checksums 73 chunks fit that many.
+            (126 * 512, 73 * 512, false),
+            (199 * 512, 512, true),
+            // Measured when nothing was left.
+            (0, 512, false),
+            (512, 126 * 512, false),
+            (127 * 512, 72 * 512, false),
+            (199 * 512, 512, true),
+            (0, 512, false),
+        ];
+        assert_eq!(cut(&mut builder, &[0; 401 * 512]), expected);
+        let mut append = PacketBuilder::new(params(65536, 200 * 512), 198 * 512);
+        assert_eq!(
+            cut(&mut append, &[0; 1024]),
+            [(198 * 512, 512, false), (199 * 512, 512, true)]
+        );
+    }
+
+    #[test]
+    fn chunks_with_checksums_must_fit() {
+        // covers: WP-35, WP-36
+        let builder = PacketBuilder::new(params(65536, 1 << 20), 0);
+        let check = |len, checksum_len| {
+            builder
+                .check_chunk(len, checksum_len)
+                .map_err(|error| error.to_string())
+        };
+        for (len, checksum_len) in [(0, 4), (512, 4), (512, 0), (1, 4)] {
+            assert_eq!(check(len, checksum_len), Ok(()));
+        }
+        let too_long = "writeChunk() buffer size is 513 is larger than supported  bytesPerChecksum 512";
+        assert_eq!(check(513, 4), Err(too_long.to_owned()));
+        let wrong_size = "writeChunk() checksum size is supposed to be 4 but found to be 8";
+        assert_eq!(check(512, 8), Err(wrong_size.to_owned()));
+    }
+
+    #[test]
+    fn given_buffers_are_used() {
+        let mut builder = PacketBuilder::new(params(33 + 516, 1 << 20), 0);
+        let mut given = Vec::new();
+        for _ in 0..5 {
+            let mut give = |builder: &mut PacketBuilder| {
+                let buffer = Vec::with_capacity(600);
+                given.push(buffer.as_ptr());
+                builder.give_buffer(buffer);
+            };
+            if builder.wants_buffer() {
+                give(&mut builder);
+            }
+            assert!(!builder.wants_spare(), "there is nothing to keep");
+            cut(&mut builder, b"abc");
+            assert!(builder.wants_spare() && !builder.wants_buffer());
+            give(&mut builder);
+            let flushed = builder.flush(false).expect("new bytes");
+            assert!(given.contains(&flushed.data.as_ptr()));
+        }
+        assert_eq!(builder.block_pos(), 15);
     }
 
     #[test]
@@ -236,7 +394,7 @@ mod tests {
         let second = builder.flush(true).expect("new bytes");
         assert_eq!((second.offset_in_block, second.data.len()), (0, 603));
         assert_eq!(&second.data[..4], b"abcd");
-        let end = builder.end_block().expect("a block with bytes");
+        let end = builder.end_block(false).expect("a block with bytes");
         assert_eq!((end.offset_in_block, end.data.len(), end.ends_block), (603, 0, true));
     }
 }

@@ -31,7 +31,10 @@ fn sent(window: &mut SendWindow<u32>) -> Vec<i64> {
 }
 
 fn recover(trouble: Trouble, stage: Stage) -> Option<WindowCommand> {
-    Some(WindowCommand::Recover { trouble, stage })
+    Some(WindowCommand::Recover {
+        trouble: Some(trouble),
+        stage,
+    })
 }
 
 #[test]
@@ -96,14 +99,13 @@ fn a_packet_leaves_the_queue_when_all_nodes_acked() {
             },
         );
     }
-    check(
-        PipelineAck::new(0, [Success]),
-        Trouble::Bad(0),
-        PipelineFault::ReplyCount {
-            expected: 2,
-            received: 1,
-        },
-    );
+    for (replies, received) in [(&[Success][..], 1), (&[], 0), (&[Success, Success, Error], 3)] {
+        check(
+            PipelineAck::new(0, replies.iter().copied()),
+            Trouble::Bad(0),
+            PipelineFault::ReplyCount { expected: 2, received },
+        );
+    }
 }
 
 #[test]
@@ -262,4 +264,119 @@ fn sync_on_close_marks_last_packets() {
     window.ack_received(&PipelineAck::new(0, [Success]), T0);
     let last = window.poll_send(T0).expect("last");
     assert!(last.header.sync_block && last.header.last_in_block);
+}
+
+#[test]
+fn large_packets_are_counted_in_bytes() {
+    // covers: WP-38
+    let mut window = SendWindow::new(WindowConfig {
+        max_bytes_in_flight: 1000,
+        ..WindowConfig::default()
+    });
+    window.enqueue(data(0, 999, false));
+    assert!(!window.is_full());
+    window.enqueue(data(999, 5000, false));
+    assert!(window.is_full(), "one that exceeds the limit is taken, none after it");
+    assert_eq!(window.held_bytes(), 5999);
+    window.poll_command();
+    window.block_opened(1, T0);
+    sent(&mut window);
+    window.ack_received(&PipelineAck::new(0, [Success]), T0);
+    assert_eq!((window.held_bytes(), window.is_full()), (5000, true));
+    window.ack_received(&PipelineAck::new(1, [Success]), T0);
+    assert_eq!((window.held_bytes(), window.is_full()), (0, false));
+    window.enqueue(data(5999, 7, false));
+    window.fail();
+    assert_eq!(window.held_bytes(), 0);
+}
+
+fn flagged(seqno: i64, flags: &[u32]) -> PipelineAck {
+    let mut ack = PipelineAck::new(seqno, flags.iter().map(|_| Success));
+    for (reply, flag) in ack.replies.iter_mut().zip(flags) {
+        reply.flag_bits = *flag;
+    }
+    ack
+}
+
+#[test]
+fn a_node_slow_for_long_counts_as_bad() {
+    const SLOW: u32 = 2 << 7;
+    let mut window = open(2);
+    for index in 1..=10 {
+        window.enqueue(data(index * 100, 100, false));
+    }
+    sent(&mut window);
+    for seqno in 0..9 {
+        window.ack_received(&flagged(seqno, &[0, SLOW]), T0);
+        assert_eq!(window.poll_command(), None);
+    }
+    window.ack_received(&flagged(9, &[0, SLOW]), T0);
+    let fault = PipelineFault::SlowNode { node: 1, acks: 10 };
+    assert_eq!(window.last_fault(), Some(fault));
+    assert_eq!(window.last_acked_seqno(), 9, "what it acked is acked");
+    assert_eq!(window.poll_command(), recover(Trouble::Bad(1), Stage::DataStreaming));
+    window.pipeline_recovered(1, T0);
+    sent(&mut window);
+    for index in 11..40 {
+        window.enqueue(data(index * 100, 100, false));
+        sent(&mut window);
+        window.ack_received(&flagged(index as i64 - 1, &[SLOW]), T0);
+        assert_eq!(window.poll_command(), None, "the only node is kept");
+    }
+}
+
+#[test]
+fn congestion_holds_data_back() {
+    const CONGESTED: u32 = 3 << 5;
+    let mut window = open(1);
+    sent(&mut window);
+    window.ack_received(&flagged(0, &[CONGESTED]), T0);
+    window.enqueue(data(100, 1, false));
+    assert_eq!(window.poll_send(T0), None);
+    let until = window.next_timeout().expect("a pause");
+    assert!(until > T0 && until <= T0 + Duration::from_secs(5));
+    window.handle_timeout(until);
+    assert_eq!(window.poll_send(until).map(|packet| packet.header.seqno), Some(1));
+}
+
+#[test]
+fn slow_acks_are_told_once() {
+    let mut window = open(1);
+    sent(&mut window);
+    let took = Duration::from_secs(31);
+    window.ack_received(&PipelineAck::new(0, [Success]), T0 + took);
+    assert_eq!(window.take_slow_ack(), Some(SlowAck { seqno: 0, took }));
+    assert_eq!(window.take_slow_ack(), None);
+    window.enqueue(data(100, 1, false));
+    let sent_at = T0 + took;
+    window.poll_send(sent_at);
+    window.ack_received(&PipelineAck::new(1, [Success]), sent_at + Duration::from_secs(30));
+    assert_eq!(window.take_slow_ack(), None);
+}
+
+#[test]
+fn only_striped_streams_heed_their_neighbours() {
+    // covers: WP-21, WP-45
+    let mut plain = open(3);
+    sent(&mut plain);
+    plain.external_failure();
+    assert_eq!((plain.poll_command(), plain.last_fault()), (None, None));
+    let mut striped = SendWindow::new(WindowConfig {
+        striped: true,
+        ..WindowConfig::default()
+    });
+    striped.external_failure();
+    assert_eq!(striped.poll_command(), None, "not while it does not stream");
+    striped.enqueue(data(0, 100, false));
+    striped.poll_command();
+    striped.block_opened(3, T0);
+    sent(&mut striped);
+    striped.external_failure();
+    let anew = WindowCommand::Recover {
+        trouble: None,
+        stage: Stage::DataStreaming,
+    };
+    assert_eq!(striped.poll_command(), Some(anew));
+    striped.pipeline_recovered(3, T0);
+    assert_eq!(sent(&mut striped), [0]);
 }
