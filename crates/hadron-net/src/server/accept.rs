@@ -3,6 +3,7 @@
 use super::ServerRef;
 use super::admission::Admission;
 use super::connection::Connection;
+use super::socket::Socket;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -56,8 +57,8 @@ fn serve(server: &ServerRef, stream: TcpStream, peer: SocketAddr, admission: Adm
     let moved = server.clone();
     let task = async move {
         // Socket and timers belong to the runtime they are made in.
-        match TcpStream::from_std(stream) {
-            Ok(stream) => Connection::new(moved, stream, peer, admission, place).run().await,
+        match Socket::new(stream) {
+            Ok(socket) => Connection::new(moved, socket, peer, admission, place).run().await,
             Err(error) => tracing::warn!(server = moved.options.name, %peer, %error, "connection dropped"),
         }
     };

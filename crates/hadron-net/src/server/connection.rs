@@ -11,6 +11,7 @@ use super::dispatch;
 use super::reactors::Place;
 use super::respond::{ReplyTo, append_answer};
 use super::session::{Request, Session};
+use super::socket::Socket;
 use crate::{CallContext, Reply};
 use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt;
@@ -24,10 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
-use tokio_util::io::poll_read_buf;
 
 /// A drained output buffer larger than this is given back.
 const KEPT_OUTPUT_LEN: usize = 64 << 10;
@@ -43,7 +42,7 @@ type WaitingCall = Pin<Box<dyn Future<Output = Finished> + Send>>;
 
 pub(crate) struct Connection {
     server: ServerRef,
-    stream: TcpStream,
+    socket: Socket,
     peer: SocketAddr,
     session: Session,
     output: BytesMut,
@@ -70,13 +69,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        server: ServerRef,
-        stream: TcpStream,
-        peer: SocketAddr,
-        admission: Admission,
-        place: Place,
-    ) -> Self {
+    pub(crate) fn new(server: ServerRef, socket: Socket, peer: SocketAddr, admission: Admission, place: Place) -> Self {
         let (finished_sender, finished) = mpsc::unbounded_channel();
         let now = Instant::now();
         Self {
@@ -84,7 +77,7 @@ impl Connection {
             check: Box::pin(tokio::time::sleep(server.options.handshake_timeout)),
             is_check_set: false,
             server,
-            stream,
+            socket,
             peer,
             output: BytesMut::new(),
             waiting: FuturesUnordered::new(),
@@ -220,8 +213,7 @@ impl Connection {
         if self.is_input_closed || self.session.is_closed() || is_held {
             return Ok(false);
         }
-        // A read that leaves room in the buffer drained the socket: tokio then waits for readiness without asking again.
-        match poll_read_buf(Pin::new(&mut self.stream), cx, self.session.input())? {
+        match self.socket.poll_read(cx, |bytes| self.session.push(bytes))? {
             Poll::Pending => Ok(false),
             Poll::Ready(0) => {
                 self.is_input_closed = true;
@@ -333,17 +325,14 @@ impl Connection {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while self.output.has_remaining() && self.stream.poll_write_ready(cx)?.is_ready() {
-            match self.stream.try_write(&self.output) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(len) => {
-                    self.output.advance(len);
-                    self.stuck_since = None;
-                    self.server.metrics.sent_bytes.fetch_add(len as u64, Ordering::Relaxed);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
+        while self.output.has_remaining() {
+            let Poll::Ready(len) = self.socket.poll_write(cx, &self.output)? else {
+                break;
+            };
+            self.output.advance(len);
+            self.stuck_since = None;
+            let sent = &self.server.metrics.sent_bytes;
+            sent.fetch_add(len as u64, Ordering::Relaxed);
         }
         if !self.output.is_empty() {
             self.stuck_since.get_or_insert_with(Instant::now);

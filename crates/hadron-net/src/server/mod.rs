@@ -8,6 +8,7 @@ mod options;
 mod reactors;
 mod respond;
 mod session;
+mod socket;
 mod targets;
 mod tokens;
 

@@ -114,9 +114,9 @@ impl Session {
         self.phase == Phase::Closed
     }
 
-    /// Where received bytes go.
-    pub(crate) fn input(&mut self) -> &mut BytesMut {
-        self.frames.read_buffer()
+    /// Takes in received bytes.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.frames.push(bytes);
     }
 
     /// Goes on until the next call; `None`: more bytes are needed, or the session is closed.
