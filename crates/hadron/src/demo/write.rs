@@ -51,6 +51,7 @@ pub(super) async fn write(
         // Packets are under way while the process dies.
         let (wrote, killed) = tokio::join!(writer.write_all(after), async {
             let place = block.locations.get(1).context("the block has no second DataNode")?;
+            let begun = Instant::now();
             cluster.kill_datanode(&place.addr)?;
             story.note(&format!(
                 "killed the DataNode at {} (SIGKILL) after {} KiB, in the middle of {}: it and {} others were receiving it",
@@ -59,16 +60,11 @@ pub(super) async fn write(
                 block.block.block,
                 block.locations.len() - 1
             ));
-            Ok::<_, anyhow::Error>(place.datanode_uuid.clone())
+            let watch = wait_for_stamp(fs.clone(), path.clone(), block.block.block, begun);
+            Ok::<_, anyhow::Error>((place.datanode_uuid.clone(), tokio::spawn(watch)))
         });
-        let victim = killed?;
+        let (victim, healing) = killed?;
         wrote.context("write after the kill")?;
-        let healing = tokio::spawn(wait_for_stamp(
-            fs.clone(),
-            path.clone(),
-            block.block.block,
-            Instant::now(),
-        ));
         hit = Some((victim, block.block.block, healing));
     }
     writer.close().await.context("close the file")?;
