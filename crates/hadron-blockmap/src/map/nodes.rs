@@ -187,7 +187,7 @@ impl BlockMap {
             true => self.leases.request(index, !self.has_reported(index), now, rng),
             false => 0,
         };
-        let commands = self.take_commands(index, beat.xmits);
+        let commands = self.take_commands(index, beat.xmits, source, now);
         HeartbeatReply {
             commands,
             report_lease,
@@ -430,7 +430,13 @@ impl BlockMap {
         spare
     }
 
-    fn take_commands(&mut self, index: NodeIndex, xmits: u32) -> Vec<DatanodeCommand> {
+    fn take_commands(
+        &mut self,
+        index: NodeIndex,
+        xmits: u32,
+        source: &dyn BlockSource,
+        now: TimeMs,
+    ) -> Vec<DatanodeCommand> {
         let mut commands = Vec::new();
         if self.safe_mode.is_on() {
             return commands;
@@ -454,7 +460,11 @@ impl BlockMap {
             0 => 0,
             _ => node.deletions_allowed - blocks.len(),
         };
-        blocks.retain(|block| !self.spare_last(index, block));
+        let spared: Vec<Block> = blocks.extract_if(.., |block| self.spare_last(index, block)).collect();
+        for block in spared {
+            // It counts again: the copies that were asked for may be too many.
+            self.reconsider(block.id, source, now);
+        }
         if !blocks.is_empty() {
             commands.push(DatanodeCommand::Invalidate(blocks));
         }

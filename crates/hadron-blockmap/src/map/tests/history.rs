@@ -379,6 +379,21 @@ impl BlockMap {
     }
 }
 
+/// The order to delete node 5's replica is taken back when it is to be sent, for node 1 has left meanwhile.
+#[test]
+fn a_spared_replica_counts_again() {
+    let mut world = World::new();
+    for step in [
+        Step::Store(8, 1),
+        Step::Arrive(5, 8),
+        Step::Arrive(1, 8),
+        Step::Maintenance(1, 1000),
+        Step::Die(1),
+    ] {
+        world.apply(&step);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
