@@ -21,6 +21,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// How fast the NameNode's clock goes while the cluster starts: as real time.
+const TICK: Duration = Duration::from_millis(20);
 const NODES: usize = 3;
 /// Acked on all three nodes.
 const FIRST_FLUSH: usize = 1000;
@@ -116,10 +118,11 @@ impl World {
             .start();
         // Safe mode and monitors go by the clock, too.
         let mut cluster = std::pin::pin!(cluster);
+        let mut ticks = tokio::time::interval(TICK);
         let cluster = loop {
             tokio::select! {
                 cluster = &mut cluster => break cluster.unwrap(),
-                () = tokio::time::sleep(Duration::from_millis(20)) => clock.advance(Duration::from_millis(20)),
+                _ = ticks.tick() => clock.advance(TICK),
             }
         };
         let rpc = raw_client(cluster.namenode().rpc_addr(), cluster.conf().user_name())

@@ -106,7 +106,8 @@ async fn recovery_survives_the_end_of_primaries_and_of_the_namenode() {
         }
         // Orders go out with the next heartbeat, within 100 ms; a recovery takes a few.
         for _ in 0..1 + dice.below(2) {
-            tokio::time::sleep(Duration::from_millis(dice.below(160))).await;
+            // Not to wait for something: the moment is what is drawn.
+            tokio::time::sleep(Duration::from_millis(dice.below(160))).await; // tidy: allow(sleep)
             match dice.below(4) {
                 0 => restart_namenode(&mut cluster).await,
                 _ => restart_datanode(&mut cluster, dice.below(NODES as u64) as usize).await,
