@@ -151,6 +151,12 @@ impl BlockMap {
             }),
         };
         self.revive(index, now);
+        if known.is_some() {
+            // It restarted: copies on their way to it broke off, and nobody else tells.
+            for id in self.pending.remove_node(index) {
+                self.reconsider(id, source, now);
+            }
+        }
         if has_moved || was_multi_rack != self.cluster.ever_multi_rack() {
             self.emit(BlockEvent::RacksChanged);
         }

@@ -23,6 +23,20 @@ fn missing_replicas_are_ordered_awaited_and_given_up() {
 }
 
 #[test]
+fn a_copy_to_a_node_that_restarted_is_ordered_anew() {
+    let mut f = Fixture::with_nodes(2);
+    f.complete_block(1, 2, &[1]);
+    assert_eq!(f.round().scheduled, 1);
+    assert_eq!(transfers(&f.beat(1)).len(), 1);
+    // The target comes back before anybody missed it.
+    f.join(2, "/default-rack");
+    let stats = f.map.block_stats();
+    assert_eq!((stats.low_redundancy, stats.pending_replication), (1, 0));
+    assert_eq!(f.round().scheduled, 1);
+    assert_eq!(transfers(&f.beat(1)).len(), 1);
+}
+
+#[test]
 fn no_copy_goes_where_an_older_version_is_still_to_be_deleted() {
     let mut f = Fixture::with_nodes(2);
     f.complete_block(1, 2, &[1]);
