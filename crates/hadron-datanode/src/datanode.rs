@@ -150,6 +150,14 @@ impl DataNode {
         reason
     }
 
+    /// Stops as after a crash: every connection breaks at once, and writers hear nothing but that. Then as
+    /// [`DataNode::shutdown`], so that the volumes are free when this returns.
+    pub async fn crash(self) {
+        self.shared.draining.cancel();
+        self.shared.xceivers.close();
+        self.shutdown().await;
+    }
+
     /// Stops: no new connections, running transfers get two seconds and are then cut, NameNodes hear of what
     /// finished, threads and tasks are waited for, usage is saved.
     pub async fn shutdown(self) {

@@ -208,6 +208,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Stops a DataNode as a crash would: its connections break at once.
+    pub async fn kill_datanode(&mut self, number: usize) {
+        if let Some(datanode) = self.datanodes[number].take() {
+            datanode.crash().await;
+        }
+    }
+
     /// Waits until `datanodes` are live with room and safe mode is off.
     pub async fn wait_ready(&self, datanodes: usize) -> Result<()> {
         let fs = self.client().await?;

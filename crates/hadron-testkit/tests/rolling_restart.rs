@@ -111,3 +111,9 @@ async fn write_through_restarts(replication: u32) -> Vec<usize> {
 async fn the_only_node_of_a_pipeline_is_waited_for() {
     assert_eq!(write_through_restarts(1).await.len(), 1);
 }
+
+// covers: WP-20
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_node_of_a_local_pipeline_is_given_up() {
+    assert_eq!(write_through_restarts(3).await, [0, 1, 2]);
+}
