@@ -201,7 +201,8 @@ impl DataNode {
             http.shutdown().await;
         }
         shared.tasks.close();
-        if tokio::time::timeout(STOP_PATIENCE, shared.tasks.wait()).await.is_err() {
+        let tasks_ended = tokio::time::timeout(STOP_PATIENCE, shared.tasks.wait()).await.is_ok();
+        if !tasks_ended {
             tracing::warn!("tasks still busy at the end");
         }
         let ending = shared.clone();
@@ -209,6 +210,9 @@ impl DataNode {
             let idle = ending.workers.wait_idle(STOP_PATIENCE);
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             ending.store.close(now.map_or(0, |time| time.as_millis() as u64));
+            if idle && tasks_ended {
+                ending.store.unlock();
+            }
             idle
         });
         if !ended.await.unwrap_or(false) {

@@ -150,6 +150,11 @@ pub enum ReplicaError {
 }
 
 impl ReplicaError {
+    /// Whether another store has the directory.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked(_))
+    }
+
     /// Wraps an I/O error with what was done to which file; for `map_err`.
     pub fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
         move |source| Self::Io {

@@ -581,6 +581,14 @@ impl ReplicaStore {
             }
         }
     }
+
+    /// Lets others have the directories, at the very end: nothing may use this store afterwards, though somebody may
+    /// still hold it.
+    pub fn unlock(&self) {
+        for volume in self.registry.volumes.iter() {
+            volume.unlock();
+        }
+    }
 }
 
 /// The volumes as they are opened.

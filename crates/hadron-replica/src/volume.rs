@@ -180,6 +180,15 @@ impl Volume {
         ))
     }
 
+    /// Lets another store have the directory.
+    pub(crate) fn unlock(&self) {
+        let unlocked = rustix::fs::fcntl_lock(&self.lock, FlockOperation::Unlock)
+            .and_then(|()| rustix::fs::flock(&self.lock, FlockOperation::Unlock));
+        if let Err(error) = unlocked {
+            tracing::warn!(dir = %self.dir.display(), %error, "cannot unlock; the end of the process does");
+        }
+    }
+
     /// Formats the directory for `cluster_id` at first contact, else checks that it belongs there.
     pub(crate) fn join_cluster(&self, cluster_id: &str, uuid: &DatanodeUuid) -> ReplicaResult<()> {
         if let Some(found) = self.identity() {

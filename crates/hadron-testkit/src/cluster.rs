@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use hadron_client::{HadronFs, ReportKind, SafeModeAction};
-use hadron_datanode::DataNode;
+use hadron_datanode::{DataNode, StartError};
 use hadron_env::ManualClock;
 use hadron_env::config::Configuration;
 use hadron_namenode::{Env, NameNode};
@@ -237,8 +237,15 @@ impl Cluster {
     }
 }
 
+/// Threads of the last DataNode on these directories may outlive it for a moment, which those of a process cannot.
 async fn start(conf: &Configuration, number: usize) -> Result<DataNode> {
-    let started = DataNode::start(conf).await;
+    let started = eventually("nobody holds the directories", || async {
+        match DataNode::start(conf).await {
+            Err(StartError::Store(error)) if error.is_locked() => None,
+            started => Some(started),
+        }
+    })
+    .await;
     started.with_context(|| format!("start DataNode {number}"))
 }
 
