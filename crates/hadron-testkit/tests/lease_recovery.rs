@@ -334,21 +334,26 @@ impl World {
     /// Checks a closed file: first what readers are told, then, once replication has healed, all three replicas.
     async fn check(&self, cases: &[Case]) {
         let numbers = self.node_numbers();
-        for case in cases {
+        // A replica that is about to be copied anew may be gone while readers are still told of it; a stale one may not.
+        self.wait_each("readers are told of what is there", cases, async |case| {
             let located = self.located(case).await;
             let block = ExtendedBlock::from(&located.b).block;
             assert_eq!(located.b.num_bytes() as usize, case.recovered(), "{case:?}");
             assert!(!located.locs.is_empty());
             let known = self.replicas(block.id);
-            for node in &located.locs {
-                let node = numbers[&node.id.datanode_uuid];
-                let fresh = |(on, replica, _): &&(usize, Block, ReplicaState)| *on == node && *replica == block;
+            let told = |node: &DatanodeInfoProto| numbers[&node.id.datanode_uuid];
+            located.locs.iter().all(|node| {
+                let mut there = known.iter().filter(|(on, ..)| *on == told(node)).peekable();
+                let is_there = there.peek().is_some();
                 assert!(
-                    known.iter().any(|replica| fresh(&replica)),
-                    "{case:?}: {node} of {known:?}"
+                    there.all(|(_, replica, _)| *replica == block),
+                    "{case:?}: {} of {known:?}",
+                    told(node)
                 );
-            }
-        }
+                is_there
+            })
+        })
+        .await;
         self.wait_each("three equal replicas", cases, async |case| {
             let located = self.located(case).await;
             let block = ExtendedBlock::from(&located.b).block;
