@@ -9,6 +9,7 @@ use hadron_datanode::{DataNode, StartError};
 use hadron_env::ManualClock;
 use hadron_env::config::Configuration;
 use hadron_namenode::{Env, NameNode};
+use hadron_types::{Block, BlockPoolId, ReplicaState};
 use tempfile::TempDir;
 
 use crate::wait::eventually;
@@ -213,6 +214,24 @@ impl Cluster {
         if let Some(datanode) = self.datanodes[number].take() {
             datanode.crash().await;
         }
+    }
+
+    /// The block pool.
+    pub fn pool(&self) -> BlockPoolId {
+        self.namenode().shared().state.block_pool()
+    }
+
+    /// Every replica of the pool on these running DataNodes, with the node's number. A node that was just started has
+    /// none: it does not know its pool yet.
+    pub fn replicas(&self, nodes: impl IntoIterator<Item = usize>) -> Vec<(usize, Block, ReplicaState)> {
+        let pool = self.pool();
+        let of_node = |node: usize| {
+            let storages = self.datanode(node).store().block_report(&pool).unwrap_or_default();
+            let all = storages.into_iter().flat_map(|storage| storage.replicas);
+            all.map(move |replica| (node, replica.block, replica.state))
+                .collect::<Vec<_>>()
+        };
+        nodes.into_iter().flat_map(of_node).collect()
     }
 
     /// Waits until `datanodes` are live with room and safe mode is off.

@@ -6,9 +6,11 @@
 //! outlives its temporary folder.
 
 mod cluster;
+mod files;
 mod rpc;
 mod wait;
 
 pub use cluster::{Cluster, ClusterBuilder};
+pub use files::{drain, path, pattern, read};
 pub use rpc::raw_client;
 pub use wait::{PATIENCE, eventually, eventually_within};

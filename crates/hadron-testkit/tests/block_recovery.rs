@@ -4,18 +4,10 @@
 
 use hadron_client::{CreateOptions, HadronFs};
 use hadron_replica::{ChunkFormat, Packet};
-use hadron_testkit::{Cluster, eventually};
-use hadron_types::{Block, BlockPoolId, ChecksumType, ErrorKind, ExtendedBlock, FsPath, ReplicaState};
+use hadron_testkit::{Cluster, eventually, path, pattern, read};
+use hadron_types::{Block, ChecksumType, ErrorKind, ExtendedBlock, ReplicaState};
 use std::sync::Arc;
 use std::time::Duration;
-
-fn path(text: &str) -> FsPath {
-    FsPath::parse(text).unwrap()
-}
-
-fn bytes(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at.wrapping_mul(2_654_435_761) >> 7) as u8).collect()
-}
 
 async fn cluster(datanodes: usize) -> Cluster {
     let builder = Cluster::builder()
@@ -36,18 +28,6 @@ async fn write(fs: &HadronFs, name: &str, content: &[u8], block_size: u64) {
     writer.close().await.unwrap();
 }
 
-async fn read(fs: &HadronFs, name: &str) -> Vec<u8> {
-    let mut reader = fs.open(&path(name)).await.unwrap();
-    let mut content = Vec::new();
-    loop {
-        let chunk = reader.next_chunk().await.unwrap();
-        if chunk.is_empty() {
-            return content;
-        }
-        content.extend_from_slice(&chunk);
-    }
-}
-
 async fn wait_closed(fs: &HadronFs, name: &str) {
     eventually("the file is closed", || async {
         fs.is_file_closed(&path(name)).await.ok()?.then_some(())
@@ -55,27 +35,10 @@ async fn wait_closed(fs: &HadronFs, name: &str) {
     .await;
 }
 
-fn pool(cluster: &Cluster) -> BlockPoolId {
-    cluster.namenode().shared().state.block_pool()
-}
-
-/// Every replica of the pool on a running DataNode, with the node's number.
-fn replicas(cluster: &Cluster, nodes: &[usize]) -> Vec<(usize, Block, ReplicaState)> {
-    let pool = pool(cluster);
-    let of_node = |&node: &usize| {
-        // A node that was just started does not know its pool yet.
-        let storages = cluster.datanode(node).store().block_report(&pool).unwrap_or_default();
-        let all = storages.into_iter().flat_map(|storage| storage.replicas);
-        all.map(move |replica| (node, replica.block, replica.state))
-            .collect::<Vec<_>>()
-    };
-    nodes.iter().flat_map(of_node).collect()
-}
-
 /// The content of a finalized replica, its checksums verified.
 fn content(cluster: &Cluster, node: usize, block: Block) -> Vec<u8> {
     let block = ExtendedBlock {
-        pool: pool(cluster),
+        pool: cluster.pool(),
         block,
     };
     let reader = cluster
@@ -94,7 +57,7 @@ fn content(cluster: &Cluster, node: usize, block: Block) -> Vec<u8> {
 /// Gives an RBW replica more bytes, as if they had come from its writer and not reached the others.
 fn lengthen(cluster: &Cluster, node: usize, block: Block, content: &[u8], to: usize) {
     let block = ExtendedBlock {
-        pool: pool(cluster),
+        pool: cluster.pool(),
         block,
     };
     let stamp = block.block.generation_stamp;
@@ -117,12 +80,12 @@ fn lengthen(cluster: &Cluster, node: usize, block: Block, content: &[u8], to: us
 async fn replicas_of_different_lengths_become_one_that_has_all_that_was_flushed() {
     let cluster = cluster(3).await;
     let fs = cluster.client().await.unwrap();
-    let data = bytes(300_000);
+    let data = pattern(300_000);
     let mut writer = fs.create(&path("/died"), CreateOptions::default()).await.unwrap();
     writer.write_all(&data[..100_000]).await.unwrap();
     writer.hflush().await.unwrap();
     writer.abort().await;
-    let open = replicas(&cluster, &[0, 1, 2]);
+    let open = cluster.replicas([0, 1, 2]);
     assert_eq!(open.len(), 3);
     for (node, block, state) in open {
         assert_eq!((state, block.len), (ReplicaState::Rbw, 100_000));
@@ -137,7 +100,7 @@ async fn replicas_of_different_lengths_become_one_that_has_all_that_was_flushed(
         other.recover_lease(&path("/died")).await.ok()?.then_some(())
     })
     .await;
-    let closed = replicas(&cluster, &[0, 1, 2]);
+    let closed = cluster.replicas([0, 1, 2]);
     assert_eq!(closed.len(), 3);
     for (node, block, state) in &closed {
         assert_eq!(
@@ -148,7 +111,7 @@ async fn replicas_of_different_lengths_become_one_that_has_all_that_was_flushed(
         assert_eq!(content(&cluster, *node, *block), data[..100_001]);
         assert_eq!(block.generation_stamp, closed[0].1.generation_stamp);
     }
-    assert_eq!(read(&other, "/died").await, data[..100_001]);
+    assert_eq!(read(&other, "/died").await.unwrap(), data[..100_001]);
     let gone = fs.existing_status(&path("/died")).await.unwrap();
     assert_eq!(gone.len, 100_001);
     cluster.shutdown().await;
@@ -158,7 +121,7 @@ async fn replicas_of_different_lengths_become_one_that_has_all_that_was_flushed(
 async fn a_node_that_restarted_or_is_down_does_not_hinder_recovery() {
     let mut cluster = cluster(3).await;
     let fs = cluster.client().await.unwrap();
-    let data = bytes(70_000);
+    let data = pattern(70_000);
     let mut writer = fs.create(&path("/died"), CreateOptions::default()).await.unwrap();
     writer.write_all(&data).await.unwrap();
     writer.hflush().await.unwrap();
@@ -171,8 +134,8 @@ async fn a_node_that_restarted_or_is_down_does_not_hinder_recovery() {
         other.recover_lease(&path("/died")).await.ok()?.then_some(())
     })
     .await;
-    assert_eq!(read(&other, "/died").await, data);
-    let recovered = replicas(&cluster, &[2]);
+    assert_eq!(read(&other, "/died").await.unwrap(), data);
+    let recovered = cluster.replicas([2]);
     let [(node, block, ReplicaState::Finalized)] = recovered.as_slice() else {
         panic!("one finished replica: {recovered:?}");
     };
@@ -184,7 +147,7 @@ async fn a_node_that_restarted_or_is_down_does_not_hinder_recovery() {
 async fn a_writer_that_lives_on_is_fenced() {
     let cluster = cluster(3).await;
     let fs = cluster.client().await.unwrap();
-    let data = bytes(200_000);
+    let data = pattern(200_000);
     let mut writer = fs.create(&path("/zombie"), CreateOptions::default()).await.unwrap();
     writer.write_all(&data[..70_000]).await.unwrap();
     writer.hflush().await.unwrap();
@@ -199,7 +162,7 @@ async fn a_writer_that_lives_on_is_fenced() {
     };
     let refused = written.await.unwrap_err();
     tracing::info!(%refused, "the old writer is refused");
-    assert_eq!(read(&other, "/zombie").await, data[..70_000]);
+    assert_eq!(read(&other, "/zombie").await.unwrap(), data[..70_000]);
     cluster.shutdown().await;
 }
 
@@ -207,24 +170,24 @@ async fn a_writer_that_lives_on_is_fenced() {
 async fn truncation_cuts_every_replica_and_an_append_goes_on_there() {
     let cluster = cluster(3).await;
     let fs = cluster.client().await.unwrap();
-    let data = bytes(2_500_000);
+    let data = pattern(2_500_000);
     write(&fs, "/cut", &data, 1 << 20).await;
     assert!(
         fs.truncate(&path("/cut"), 2 << 20).await.unwrap(),
         "at the end of a block"
     );
-    assert_eq!(read(&fs, "/cut").await, data[..2 << 20]);
+    assert_eq!(read(&fs, "/cut").await.unwrap(), data[..2 << 20]);
     for len in [(1 << 20) + 70_000, (1 << 20) + 1, 1 << 20, 513, 1] {
         let at_once = fs.truncate(&path("/cut"), len).await.unwrap();
         assert_eq!(at_once, len == 1 << 20, "{len}");
         wait_closed(&fs, "/cut").await;
         assert_eq!(fs.existing_status(&path("/cut")).await.unwrap().len, len);
-        assert_eq!(read(&fs, "/cut").await, data[..len as usize], "{len}");
+        assert_eq!(read(&fs, "/cut").await.unwrap(), data[..len as usize], "{len}");
         let located = fs.block_locations(&path("/cut"), 0, u64::MAX >> 1).await.unwrap();
         assert!(located.iter().all(|block| block.locations.len() == 3), "{located:?}");
     }
     eventually("only the cut block is left, three times", || async {
-        let all = replicas(&cluster, &[0, 1, 2]);
+        let all = cluster.replicas([0, 1, 2]);
         (all.len() == 3 && all.iter().all(|(_, block, _)| block.len == 1)).then_some(())
     })
     .await;
@@ -234,12 +197,12 @@ async fn truncation_cuts_every_replica_and_an_append_goes_on_there() {
     let mut writer = fs.append(&path("/cut")).await.unwrap();
     writer.write_all(&data[1..5_000]).await.unwrap();
     writer.close().await.unwrap();
-    assert_eq!(read(&fs, "/cut").await, data[..5_000]);
-    for (node, block, _) in replicas(&cluster, &[0, 1, 2]) {
+    assert_eq!(read(&fs, "/cut").await.unwrap(), data[..5_000]);
+    for (node, block, _) in cluster.replicas([0, 1, 2]) {
         assert_eq!(content(&cluster, node, block), data[..5_000]);
     }
     assert!(fs.truncate(&path("/cut"), 0).await.unwrap());
-    assert_eq!(read(&fs, "/cut").await, b"");
+    assert_eq!(read(&fs, "/cut").await.unwrap(), b"");
     cluster.shutdown().await;
 }
 
@@ -247,12 +210,12 @@ async fn truncation_cuts_every_replica_and_an_append_goes_on_there() {
 async fn truncation_works_with_a_node_down_and_waits_for_nodes_when_all_are() {
     let mut cluster = cluster(3).await;
     let fs = cluster.client().await.unwrap();
-    let data = bytes(300_000);
+    let data = pattern(300_000);
     write(&fs, "/cut", &data, 1 << 20).await;
     cluster.stop_datanode(2).await;
     assert!(!fs.truncate(&path("/cut"), 200_000).await.unwrap());
     wait_closed(&fs, "/cut").await;
-    assert_eq!(read(&fs, "/cut").await, data[..200_000]);
+    assert_eq!(read(&fs, "/cut").await.unwrap(), data[..200_000]);
     cluster.stop_datanode(0).await;
     cluster.stop_datanode(1).await;
     eventually("all nodes count as dead", || async {
@@ -265,9 +228,9 @@ async fn truncation_works_with_a_node_down_and_waits_for_nodes_when_all_are() {
         cluster.start_datanode(node).await.unwrap();
     }
     wait_closed(&fs, "/cut").await;
-    assert_eq!(read(&fs, "/cut").await, data[..100_000]);
+    assert_eq!(read(&fs, "/cut").await.unwrap(), data[..100_000]);
     eventually("three good replicas", || async {
-        let all = replicas(&cluster, &[0, 1, 2]);
+        let all = cluster.replicas([0, 1, 2]);
         (all.len() == 3 && all.iter().all(|(_, block, _)| block.len == 100_000)).then_some(())
     })
     .await;
@@ -278,7 +241,7 @@ async fn truncation_works_with_a_node_down_and_waits_for_nodes_when_all_are() {
 async fn a_truncation_survives_a_restart_of_the_namenode() {
     let mut cluster = cluster(1).await;
     let fs = cluster.client().await.unwrap();
-    let data = bytes(50_000);
+    let data = pattern(50_000);
     write(&fs, "/cut", &data, 1 << 20).await;
     cluster.stop_datanode(0).await;
     assert!(!fs.truncate(&path("/cut"), 20_000).await.unwrap());
@@ -289,6 +252,6 @@ async fn a_truncation_survives_a_restart_of_the_namenode() {
     cluster.wait_ready(1).await.unwrap();
     let fs = cluster.client().await.unwrap();
     wait_closed(&fs, "/cut").await;
-    assert_eq!(read(&fs, "/cut").await, data[..20_000]);
+    assert_eq!(read(&fs, "/cut").await.unwrap(), data[..20_000]);
     cluster.shutdown().await;
 }

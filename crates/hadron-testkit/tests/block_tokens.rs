@@ -7,18 +7,14 @@ use hadron_proto::common::TokenProto;
 use hadron_proto::hdfs::op_write_block_proto::BlockConstructionStage;
 use hadron_proto::hdfs::{self as proto, Status};
 use hadron_proto::protocol::CLIENT_DATANODE_PROTOCOL;
-use hadron_testkit::{Cluster, eventually};
-use hadron_types::{ExtendedBlock, FsPath, GenerationStamp, StorageType};
+use hadron_testkit::{Cluster, eventually, path, read};
+use hadron_types::{ExtendedBlock, GenerationStamp, StorageType};
 use hadron_wire::token::{AccessMode, BlockKeys, BlockTokenIdentifier, IdentifierForm};
 use hadron_wire::transfer::op::{BlockChecksum, BlockHeader, ReadBlock, TransferBlock, WriteBlock};
 use hadron_wire::transfer::{Checksum, Op, response};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-fn path(text: &str) -> FsPath {
-    FsPath::parse(text).expect("a path")
-}
 
 fn content(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at.wrapping_mul(2_654_435_761) >> 7) as u8).collect()
@@ -28,18 +24,6 @@ async fn write(fs: &HadronFs, name: &str, content: &[u8]) -> Result<(), FsError>
     let mut writer = fs.create(&path(name), CreateOptions::default()).await?;
     writer.write_all(content).await?;
     writer.close().await
-}
-
-async fn read(fs: &HadronFs, name: &str) -> Result<Vec<u8>, FsError> {
-    let mut reader = fs.open(&path(name)).await?;
-    let mut content = Vec::new();
-    loop {
-        let chunk = reader.next_chunk().await?;
-        if chunk.is_empty() {
-            return Ok(content);
-        }
-        content.extend_from_slice(&chunk);
-    }
 }
 
 fn now() -> i64 {

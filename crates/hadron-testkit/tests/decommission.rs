@@ -9,15 +9,10 @@ use hadron_proto::hdfs::{
     DatanodeInfoProto, DatanodeReportTypeProto, GetDatanodeReportRequestProto, GetDatanodeReportResponseProto,
     RefreshNodesRequestProto, RefreshNodesResponseProto,
 };
-use hadron_testkit::{Cluster, eventually, raw_client};
-use hadron_types::FsPath;
+use hadron_testkit::{Cluster, eventually, path, raw_client, read};
 
 const FILES: usize = 40;
 const READERS: usize = 3;
-
-fn path(text: &str) -> FsPath {
-    FsPath::parse(text).expect("a path")
-}
 
 fn content(number: usize) -> Vec<u8> {
     (0..50_000 + number * 1_000)
@@ -34,17 +29,9 @@ async fn write(fs: &HadronFs, number: usize) {
     writer.close().await.expect("close");
 }
 
-async fn read(fs: &HadronFs, number: usize) {
-    let mut reader = fs.open(&path(&format!("/files/{number}"))).await.expect("open");
-    let mut read = Vec::new();
-    loop {
-        let chunk = reader.next_chunk().await.expect("no read fails");
-        if chunk.is_empty() {
-            break;
-        }
-        read.extend_from_slice(&chunk);
-    }
-    assert!(read == content(number), "file {number}");
+async fn check(fs: &HadronFs, number: usize) {
+    let found = read(fs, &format!("/files/{number}")).await.expect("no read fails");
+    assert!(found == content(number), "file {number}");
 }
 
 async fn report(cluster: &Cluster) -> Vec<DatanodeInfoProto> {
@@ -111,7 +98,7 @@ async fn one_of_five_leaves_under_load() {
             let mut number = reader * 7;
             while !stop.load(Ordering::Acquire) {
                 number += 1;
-                read(&fs, number % written.load(Ordering::Acquire)).await;
+                check(&fs, number % written.load(Ordering::Acquire)).await;
                 reads.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -178,7 +165,7 @@ async fn one_of_five_leaves_under_load() {
         .expect("one of ours");
     cluster.stop_datanode(number).await;
     for number in 0..files {
-        read(&fs, number).await;
+        check(&fs, number).await;
     }
     cluster.shutdown().await;
 }

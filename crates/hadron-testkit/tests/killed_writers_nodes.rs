@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 use hadron_client::{CreateOptions, HadronFs};
-use hadron_testkit::{Cluster, eventually};
-use hadron_types::{Block, BlockPoolId, ExtendedBlock, FsPath, ReplicaState};
+use hadron_testkit::{Cluster, eventually, path, pattern, read};
+use hadron_types::{Block, ExtendedBlock, ReplicaState};
 use rstest::rstest;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,14 +16,6 @@ const NODES: usize = 4;
 const PACKET: usize = 20 * 512;
 const BLOCK: usize = 10 * PACKET;
 const PACKETS: usize = 20;
-
-fn path(text: &str) -> FsPath {
-    FsPath::parse(text).unwrap()
-}
-
-fn bytes(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at.wrapping_mul(2_654_435_761) >> 7) as u8).collect()
-}
 
 async fn cluster() -> Cluster {
     let builder = Cluster::builder()
@@ -39,34 +31,6 @@ async fn cluster() -> Cluster {
     builder.start().await.unwrap()
 }
 
-async fn read(fs: &HadronFs, name: &str) -> Vec<u8> {
-    let mut reader = fs.open(&path(name)).await.unwrap();
-    let mut content = Vec::new();
-    loop {
-        let chunk = reader.next_chunk().await.unwrap();
-        if chunk.is_empty() {
-            return content;
-        }
-        content.extend_from_slice(&chunk);
-    }
-}
-
-fn pool(cluster: &Cluster) -> BlockPoolId {
-    cluster.namenode().shared().state.block_pool()
-}
-
-/// Every replica of the pool, with its node's number.
-fn replicas(cluster: &Cluster) -> Vec<(usize, Block, ReplicaState)> {
-    let pool = pool(cluster);
-    let of_node = |node: usize| {
-        let storages = cluster.datanode(node).store().block_report(&pool).unwrap_or_default();
-        let all = storages.into_iter().flat_map(|storage| storage.replicas);
-        all.map(|replica| (node, replica.block, replica.state))
-            .collect::<Vec<_>>()
-    };
-    (0..NODES).flat_map(of_node).collect()
-}
-
 /// The blocks of the file as the NameNode knows them.
 async fn blocks(fs: &HadronFs, name: &str) -> Vec<Block> {
     let located = fs.block_locations(&path(name), 0, u64::MAX >> 1).await.unwrap();
@@ -79,7 +43,7 @@ async fn blocks(fs: &HadronFs, name: &str) -> Vec<Block> {
 async fn any_node_may_die_at_any_packet(#[values(0, 1, 2)] position: usize) {
     let mut cluster = cluster().await;
     let fs = cluster.client().await.unwrap();
-    let data = bytes(2 * BLOCK);
+    let data = pattern(2 * BLOCK);
     let mut broken = 0;
     for packet in 1..=PACKETS {
         let name = format!("/killed-at-{packet}");
@@ -97,7 +61,7 @@ async fn any_node_may_die_at_any_packet(#[values(0, 1, 2)] position: usize) {
         })
         .await;
         let before: HashMap<_, _> = {
-            let known = replicas(&cluster);
+            let known = cluster.replicas(0..NODES);
             known
                 .iter()
                 .map(|(_, block, _)| (block.id, block.generation_stamp))
@@ -109,7 +73,7 @@ async fn any_node_may_die_at_any_packet(#[values(0, 1, 2)] position: usize) {
         cluster.kill_datanode(victim).await;
         writer.write_all(&data[written..]).await.unwrap();
         writer.close().await.unwrap();
-        assert!(read(&fs, &name).await == data, "{position} at {packet}");
+        assert!(read(&fs, &name).await.unwrap() == data, "{position} at {packet}");
         let stored = blocks(&fs, &name).await;
         assert_eq!(stored.len(), 2);
         broken += usize::from(stored.iter().any(|block| {
@@ -119,16 +83,16 @@ async fn any_node_may_die_at_any_packet(#[values(0, 1, 2)] position: usize) {
         cluster.start_datanode(victim).await.unwrap();
         cluster.datanode(victim).wait_registered().await;
         assert!(
-            read(&fs, &name).await == data,
+            read(&fs, &name).await.unwrap() == data,
             "{position} at {packet}, the node is back"
         );
-        for (node, block, _) in replicas(&cluster) {
+        for (node, block, _) in cluster.replicas(0..NODES) {
             let Some(current) = stored.iter().find(|current| current.id == block.id) else {
                 continue;
             };
             if block.generation_stamp < current.generation_stamp {
                 let asked = ExtendedBlock {
-                    pool: pool(&cluster),
+                    pool: cluster.pool(),
                     block: *current,
                 };
                 let served = cluster.datanode(node).store().open_for_read(&asked, 0, Duration::ZERO);
@@ -136,7 +100,7 @@ async fn any_node_may_die_at_any_packet(#[values(0, 1, 2)] position: usize) {
             }
         }
         let of_file = |cluster: &Cluster| {
-            let mut all = replicas(cluster);
+            let mut all = cluster.replicas(0..NODES);
             // A block abandoned when its pipeline could not be built leaves empty replicas until the next full report,
             // as in Apache's DataNodes.
             all.retain(|(_, known, _)| stored.iter().any(|block| block.id == known.id));
@@ -155,7 +119,7 @@ async fn any_node_may_die_at_any_packet(#[values(0, 1, 2)] position: usize) {
             (all.len() == 6 && stored.iter().all(good)).then_some(())
         })
         .await;
-        assert!(read(&fs, &name).await == data);
+        assert!(read(&fs, &name).await.unwrap() == data);
         fs.delete(&path(&name), true).await.unwrap();
         eventually("the replicas are deleted", || async {
             of_file(&cluster).is_empty().then_some(())

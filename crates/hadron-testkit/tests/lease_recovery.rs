@@ -12,10 +12,10 @@ use hadron_env::ManualClock;
 use hadron_net::RpcClient;
 use hadron_proto::hdfs::*;
 use hadron_replica::{ChunkFormat, NewReplica, Packet, ReplicaWriter};
-use hadron_testkit::{Cluster, eventually, eventually_within, raw_client};
+use hadron_testkit::{Cluster, eventually, eventually_within, raw_client, read};
 use hadron_types::{
-    Block, BlockId, BlockPoolId, ChecksumType, ErrorKind, ExtendedBlock, FsPath, GenerationStamp, HadoopError,
-    ReplicaState, StorageId, TimeMs,
+    Block, BlockId, BlockPoolId, ChecksumType, ErrorKind, ExtendedBlock, GenerationStamp, HadoopError, ReplicaState,
+    StorageId, TimeMs,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -161,7 +161,7 @@ impl World {
     }
 
     fn pool(&self) -> BlockPoolId {
-        self.cluster.namenode().shared().state.block_pool()
+        self.cluster.pool()
     }
 
     fn node_numbers(&self) -> HashMap<String, usize> {
@@ -291,15 +291,8 @@ impl World {
     }
 
     fn replicas(&self, id: BlockId) -> Vec<(usize, Block, ReplicaState)> {
-        let pool = self.pool();
-        let of_node = |node: usize| {
-            let storages = self.cluster.datanode(node).store().block_report(&pool).unwrap();
-            let all = storages.into_iter().flat_map(|storage| storage.replicas);
-            let ours = all.filter(move |replica| replica.block.id == id);
-            ours.map(move |replica| (node, replica.block, replica.state))
-                .collect::<Vec<_>>()
-        };
-        (0..NODES).flat_map(of_node).collect()
+        let all = self.cluster.replicas(0..NODES).into_iter();
+        all.filter(|(_, block, _)| block.id == id).collect()
     }
 
     /// The content of a finalized replica, its checksums verified.
@@ -372,15 +365,7 @@ impl World {
         })
         .await;
         for case in cases.iter().step_by(9) {
-            let mut reader = self.fs.open(&FsPath::parse(&case.path).unwrap()).await.unwrap();
-            let mut content = Vec::new();
-            loop {
-                let chunk = reader.next_chunk().await.unwrap();
-                if chunk.is_empty() {
-                    break;
-                }
-                content.extend_from_slice(&chunk);
-            }
+            let content = read(&self.fs, &case.path).await.unwrap();
             assert_eq!(content, case.content(case.recovered()), "{case:?}");
         }
     }

@@ -8,18 +8,13 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 use hadron_client::{CreateOptions, HadronFs};
-use hadron_testkit::{Cluster, eventually, eventually_within};
-use hadron_types::FsPath;
+use hadron_testkit::{Cluster, eventually, eventually_within, path, read};
 use std::time::Duration;
 
 const NODES: usize = 3;
 const FILES: usize = 4;
 const DEFAULT_ROUNDS: u64 = 12;
 const FLUSHED: usize = 70_000;
-
-fn path(text: &str) -> FsPath {
-    FsPath::parse(text).unwrap()
-}
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name)
@@ -51,18 +46,6 @@ async fn leave_open(fs: &HadronFs, name: &str, data: &[u8]) {
     writer.write_all(data).await.unwrap();
     writer.hflush().await.unwrap();
     writer.abort().await;
-}
-
-async fn read(fs: &HadronFs, name: &str) -> Option<Vec<u8>> {
-    let mut reader = fs.open(&path(name)).await.ok()?;
-    let mut content = Vec::new();
-    loop {
-        let chunk = reader.next_chunk().await.ok()?;
-        if chunk.is_empty() {
-            return Some(content);
-        }
-        content.extend_from_slice(&chunk);
-    }
 }
 
 /// Ends the NameNode and starts it again; what it knew of recoveries under way is gone.
@@ -124,7 +107,7 @@ async fn recovery_survives_the_end_of_primaries_and_of_the_namenode() {
             let status = fs.existing_status(&path(name)).await.unwrap();
             assert_eq!(status.len, data.len() as u64, "seed {seed}: {name}");
             let what = format!("seed {seed}: {name} can be read");
-            let found = eventually(&what, || read(&fs, name)).await;
+            let found = eventually(&what, || async { read(&fs, name).await.ok() }).await;
             assert!(found == *data, "seed {seed}: {name} has other bytes");
             fs.delete(&path(name), true).await.unwrap();
         }

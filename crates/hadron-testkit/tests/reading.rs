@@ -3,19 +3,10 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 use hadron_client::{CreateOptions, HadronFs};
-use hadron_testkit::{Cluster, eventually};
-use hadron_types::FsPath;
+use hadron_testkit::{Cluster, drain, eventually, path, pattern};
 use std::path::{Path, PathBuf};
 
 const BLOCK: u64 = 1 << 20;
-
-fn path(text: &str) -> FsPath {
-    FsPath::parse(text).unwrap()
-}
-
-fn bytes(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at.wrapping_mul(2_654_435_761) >> 7) as u8).collect()
-}
 
 async fn cluster(datanodes: usize) -> Cluster {
     let builder = Cluster::builder()
@@ -30,15 +21,9 @@ async fn cluster(datanodes: usize) -> Cluster {
 
 async fn read(fs: &HadronFs, name: &str) -> Vec<u8> {
     let mut reader = fs.open(&path(name)).await.unwrap();
-    let mut content = Vec::new();
-    loop {
-        let chunk = reader.next_chunk().await.unwrap();
-        if chunk.is_empty() {
-            assert_eq!(content.len() as u64, reader.len());
-            return content;
-        }
-        content.extend_from_slice(&chunk);
-    }
+    let content = drain(&mut reader).await.unwrap();
+    assert_eq!(content.len() as u64, reader.len());
+    content
 }
 
 /// Number of the DataNode that listens at `addr`.
@@ -54,7 +39,7 @@ async fn flushed_bytes_are_seen_while_data_nodes_die() {
     // covers: WP-46, WP-16
     let mut cluster = cluster(5).await;
     let fs = cluster.client().await.unwrap();
-    let content = bytes(2 * BLOCK as usize + 70_000);
+    let content = pattern(2 * BLOCK as usize + 70_000);
     let mut writer = fs.create(&path("/f"), CreateOptions::default()).await.unwrap();
     let mut running: Vec<usize> = (0..5).collect();
     let mut written = 0;
@@ -101,7 +86,7 @@ fn replica_files(dir: &Path, name: &str, found: &mut Vec<PathBuf>) {
 async fn a_replica_that_rots_is_noticed_by_readers_and_replaced() {
     let cluster = cluster(4).await;
     let fs = cluster.client().await.unwrap();
-    let content = bytes(300_000);
+    let content = pattern(300_000);
     let mut writer = fs.create(&path("/f"), CreateOptions::default()).await.unwrap();
     writer.write_all(&content).await.unwrap();
     writer.close().await.unwrap();

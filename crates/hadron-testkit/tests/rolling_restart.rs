@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
-use hadron_client::{CreateOptions, HadronFs, ReportKind};
-use hadron_testkit::{Cluster, eventually};
-use hadron_types::{FsPath, ReplicaState};
+use hadron_client::{CreateOptions, ReportKind};
+use hadron_testkit::{Cluster, eventually, path, read};
+use hadron_types::ReplicaState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -15,26 +15,10 @@ const PART: usize = 100_000;
 /// Bytes that must pass between two restarts.
 const PROGRESS: u64 = 1_000_000;
 
-fn path(text: &str) -> FsPath {
-    FsPath::parse(text).unwrap()
-}
-
 fn part(number: u64) -> Vec<u8> {
     (0..PART as u64)
         .map(|at| ((number * PART as u64 + at).wrapping_mul(2_654_435_761) >> 7) as u8)
         .collect()
-}
-
-async fn read(fs: &HadronFs, name: &str) -> Vec<u8> {
-    let mut reader = fs.open(&path(name)).await.unwrap();
-    let mut content = Vec::new();
-    loop {
-        let chunk = reader.next_chunk().await.unwrap();
-        if chunk.is_empty() {
-            return content;
-        }
-        content.extend_from_slice(&chunk);
-    }
 }
 
 /// Writes until every DataNode was restarted, and a bit more; the nodes that had the whole block when it was closed.
@@ -91,7 +75,7 @@ async fn write_through_restarts(replication: u32) -> Vec<usize> {
         all.any(|replica| replica.state == ReplicaState::Finalized && replica.block.len == parts * PART as u64)
     };
     let nodes: Vec<usize> = (0..3).filter(finalized).collect();
-    let content = read(&fs, "/long").await;
+    let content = read(&fs, "/long").await.unwrap();
     let expected: Vec<u8> = (0..parts).flat_map(part).collect();
     assert!(
         content == expected,

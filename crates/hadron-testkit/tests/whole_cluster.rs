@@ -1,33 +1,13 @@
 //! The parts together in one process: files in and out, nodes stopped and started.
 
-use hadron_client::{CreateOptions, FsError, HadronFs};
-use hadron_testkit::{Cluster, eventually};
-use hadron_types::{ErrorKind, FsPath};
-
-fn path(text: &str) -> FsPath {
-    FsPath::parse(text).expect("a path")
-}
-
-fn bytes(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at.wrapping_mul(2_654_435_761) >> 7) as u8).collect()
-}
+use hadron_client::{CreateOptions, HadronFs};
+use hadron_testkit::{Cluster, eventually, path, pattern, read};
+use hadron_types::ErrorKind;
 
 async fn write(fs: &HadronFs, name: &str, content: &[u8], options: CreateOptions) {
     let mut writer = fs.create(&path(name), options).await.expect("create");
     writer.write_all(content).await.expect("write");
     writer.close().await.expect("close");
-}
-
-async fn read(fs: &HadronFs, name: &str) -> Result<Vec<u8>, FsError> {
-    let mut reader = fs.open(&path(name)).await?;
-    let mut content = Vec::new();
-    loop {
-        let chunk = reader.next_chunk().await?;
-        if chunk.is_empty() {
-            return Ok(content);
-        }
-        content.extend_from_slice(&chunk);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,8 +20,8 @@ async fn what_goes_in_comes_out() {
             block_size: Some(1 << 20),
             ..CreateOptions::default()
         };
-        write(&fs, &name, &bytes(len), options).await;
-        assert_eq!(read(&fs, &name).await.expect("read"), bytes(len), "{len} bytes");
+        write(&fs, &name, &pattern(len), options).await;
+        assert_eq!(read(&fs, &name).await.expect("read"), pattern(len), "{len} bytes");
         assert_eq!(fs.existing_status(&path(&name)).await.expect("status").len, len as u64);
     }
     assert!(fs.rename(&path("/sizes/512"), &path("/moved")).await.expect("rename"));
@@ -56,13 +36,13 @@ async fn what_goes_in_comes_out() {
 async fn a_restart_keeps_what_was_answered() {
     let mut cluster = Cluster::builder().datanodes(2).start().await.expect("a cluster");
     let fs = cluster.client().await.expect("a client");
-    write(&fs, "/kept", &bytes(100_000), CreateOptions::default()).await;
+    write(&fs, "/kept", &pattern(100_000), CreateOptions::default()).await;
     drop(fs);
     cluster.stop_namenode().await;
     cluster.start_namenode().await.expect("starts again");
     cluster.wait_ready(2).await.expect("ready again");
     let fs = cluster.client().await.expect("a client");
-    assert_eq!(read(&fs, "/kept").await.expect("read"), bytes(100_000));
+    assert_eq!(read(&fs, "/kept").await.expect("read"), pattern(100_000));
     cluster.shutdown().await;
 }
 
@@ -75,7 +55,7 @@ async fn a_lost_datanode_is_made_good() {
         .set("dfs.namenode.heartbeat.recheck-interval", "100");
     let mut cluster = builder.start().await.expect("a cluster");
     let fs = cluster.client().await.expect("a client");
-    write(&fs, "/file", &bytes(500_000), CreateOptions::default()).await;
+    write(&fs, "/file", &pattern(500_000), CreateOptions::default()).await;
     let located = fs
         .block_locations(&path("/file"), 0, u64::MAX >> 1)
         .await
@@ -91,6 +71,6 @@ async fn a_lost_datanode_is_made_good() {
         (places.len() == 2 && places.iter().all(|place| place.datanode_uuid != lost)).then_some(())
     })
     .await;
-    assert_eq!(read(&fs, "/file").await.expect("read"), bytes(500_000));
+    assert_eq!(read(&fs, "/file").await.expect("read"), pattern(500_000));
     cluster.shutdown().await;
 }
