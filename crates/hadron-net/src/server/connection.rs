@@ -98,9 +98,9 @@ impl Connection {
     /// Serves the connection to its end.
     pub(crate) async fn run(mut self) {
         let server = Arc::clone(&self.server);
-        let is_watched = self.place.ends_with_server();
+        let ends_with_server = self.place.ends_with_server();
         let serve = poll_fn(|cx| self.poll(cx));
-        let served = if is_watched {
+        let served = if ends_with_server {
             serve.await
         } else {
             tokio::select! {
@@ -268,7 +268,7 @@ impl Connection {
             protocol: self.server.protocols[index].name(),
             received: self.last_received,
         };
-        let method = &target.header.method_name;
+        let method = &target.method_name;
         match dispatch::dispatch(&self.server, index, &context, method, request.message) {
             Reply::Ready(result) => self.answer_now(&reply_to, started, result),
             Reply::Waiting(future) => {

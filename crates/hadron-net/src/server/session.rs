@@ -193,13 +193,8 @@ impl Session {
             return Err(frame.reject("Connection context not established").into());
         };
         let (target, message) = self.targets.resolve(server, &frame)?;
-        let header = frame.header;
-        let echo = CallEcho {
-            call_id: header.call_id,
-            retry_count: header.retry_count(),
-            client_id: header.client_id,
-        };
-        let context = header.caller_context.map(|context| CallerContext {
+        let echo = CallEcho::of(&frame.header);
+        let context = frame.header.caller_context.map(|context| CallerContext {
             context: context.context,
             signature: context.signature.unwrap_or_default(),
         });

@@ -6,9 +6,8 @@
 use super::ServerShared;
 use super::dispatch;
 use bytes::Bytes;
-use hadron_proto::common::RequestHeaderProto;
 use hadron_types::HadoopError;
-use hadron_wire::rpc::{Rejection, RequestFrame};
+use hadron_wire::rpc::{Call, Rejection, RequestFrame};
 use std::sync::Arc;
 
 /// Headers remembered: a client's inner loop has few different calls.
@@ -16,10 +15,10 @@ const MAX_RECENT: usize = 8;
 /// Longest header remembered.
 const MAX_HEADER_LEN: usize = 256;
 
-/// A method that is served.
+/// What a header asks for.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub(crate) header: RequestHeaderProto,
+    pub(crate) method_name: String,
     /// Index of the protocol, or why there is none.
     pub(crate) protocol: Result<usize, HadoopError>,
     /// Index of the method among the protocol's counters.
@@ -48,14 +47,13 @@ impl Targets {
                 return Ok((Arc::clone(target), message));
             }
         }
-        let call = frame.call()?;
-        let header = call.header;
+        let Call { header, message } = frame.call()?;
         let name = &header.declaring_class_protocol_name;
         let protocol = dispatch::find_protocol(server, name, header.client_protocol_version);
         let found = protocol.as_ref().ok();
         let method = found.and_then(|index| server.metrics.protocols[*index].index_of(&header.method_name));
         let target = Arc::new(Target {
-            header,
+            method_name: header.method_name,
             protocol,
             method,
         });
@@ -63,7 +61,7 @@ impl Targets {
         if target.method.is_some() && encoded.len() <= MAX_HEADER_LEN {
             self.remember((encoded.into(), Arc::clone(&target)));
         }
-        Ok((target, call.message))
+        Ok((target, message))
     }
 
     fn remember(&mut self, entry: (Box<[u8]>, Arc<Target>)) {

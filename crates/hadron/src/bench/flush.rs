@@ -154,12 +154,7 @@ async fn flush(
         figures.add(started.elapsed());
     }
     writer.close().await?;
-    let len = fs.existing_status(path).await?.len;
-    anyhow::ensure!(
-        len == (turns + 1) * record.len() as u64,
-        "{len} bytes after {turns} records"
-    );
-    Ok(())
+    check_len(fs, path, record, turns, "records").await
 }
 
 async fn append(
@@ -180,10 +175,15 @@ async fn append(
         writer.close().await?;
         figures.add(started.elapsed());
     }
+    check_len(fs, path, record, turns, "appends").await
+}
+
+/// Nothing counts as written that is not there in the end: the first record, and one for each of `turns`.
+async fn check_len(fs: &HadronFs, path: &FsPath, record: &[u8], turns: u64, what: &str) -> Result<()> {
     let len = fs.existing_status(path).await?.len;
     anyhow::ensure!(
         len == (turns + 1) * record.len() as u64,
-        "{len} bytes after {turns} appends"
+        "{len} bytes after {turns} {what}"
     );
     Ok(())
 }
