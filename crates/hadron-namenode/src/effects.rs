@@ -78,7 +78,7 @@ fn follow_block(ns: &Namespace, blocks: &mut BlockMap, block: Block, state: Bloc
         BlockState::Committed => blocks.block_committed(&stored, &NamespaceBlocks(ns), now),
         BlockState::Complete => blocks.block_completed(&stored, &NamespaceBlocks(ns), now),
         BlockState::UnderConstruction | BlockState::UnderRecovery if blocks.expected(block.id, now).is_empty() => {
-            blocks.block_reopened(block.id)
+            blocks.block_reopened(&stored)
         }
         BlockState::UnderConstruction | BlockState::UnderRecovery => {}
     }

@@ -177,7 +177,8 @@ fn release_with_facts(
     now: TimeMs,
 ) -> ReleaseLease {
     let last_blocks = ns.last_blocks(file);
-    let is_held = |id: BlockId| !blocks.expected(id, now).is_empty();
+    // Nodes that are dead now may come back with what was acked to the writer.
+    let is_held = |id: BlockId| blocks.was_held(id) || !blocks.expected(id, now).is_empty();
     ReleaseLease {
         file_id: file.0,
         new_holder: new_holder.map(str::to_owned),

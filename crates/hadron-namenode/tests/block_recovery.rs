@@ -3,12 +3,13 @@
 mod common;
 
 use common::{Client, Cluster, OWNER, datanode};
+use hadron_blockmap::IncrementKind;
 use hadron_env::ManualClock;
 use hadron_proto::convert::no_block_keys;
 use hadron_proto::datanode::*;
 use hadron_proto::hdfs::*;
 use hadron_proto::protocol::DATANODE_PROTOCOL;
-use hadron_types::{ErrorKind, HadoopError, TimeMs};
+use hadron_types::{ErrorKind, ExtendedBlock, GenerationStamp, HadoopError, TimeMs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -225,6 +226,38 @@ async fn a_taker_is_put_off_until_the_primary_has_reported() {
         .expect("a repeated report is no error");
     let refused = world.append("/f").await;
     assert!(refused.is_ok(), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_repeated_report_does_not_bring_a_deleted_replica_back() {
+    let world = World::start(&[]).await;
+    world.open_with_block("/f").await;
+    assert!(!world.recover_lease("/f").await);
+    let (_, order) = world.beat_all().await.remove(0);
+    world.report(&order, 700, &[0, 2]).await.expect("reported");
+    let mut block = ExtendedBlock::from(&order.block.b).block;
+    (block.generation_stamp, block.len) = (GenerationStamp(order.new_gen_stamp), 700);
+    world.cluster.tell(&order.block, 2, block, IncrementKind::Deleted);
+    assert_eq!(world.located("/f").await.blocks[0].locs.len(), 1);
+    world.report(&order, 700, &[0, 2]).await.expect("no error");
+    assert_eq!(world.located("/f").await.blocks[0].locs.len(), 1);
+}
+
+/// covers: LM-21
+#[tokio::test]
+async fn a_block_whose_nodes_are_all_dead_waits_for_them() {
+    let world = World::start(&[]).await;
+    world.open_with_block("/f").await;
+    world.clock.advance(Duration::from_secs(3600));
+    world
+        .cluster
+        .node
+        .shared()
+        .state
+        .with_blocks(|source, blocks, now| blocks.check_nodes(source, now));
+    assert!(!world.recover_lease("/f").await, "what was flushed may come back");
+    assert_eq!(world.located("/f").await.blocks.len(), 0);
+    assert!(world.located("/f").await.last_block.is_some());
 }
 
 #[tokio::test]

@@ -287,7 +287,12 @@ impl Pool {
         new: NewReplica<'_>,
     ) -> ReplicaResult<ReplicaWriter> {
         let state = state::after(None, step).ok_or_else(|| wrong(block.id, ReplicaState::Temporary, "create"))?;
-        if let Some(old) = self.entry(block.id).filter(|old| !matches!(old, Entry::Active(_))) {
+        let stays = |old: &Entry| match old {
+            Entry::Active(_) => false,
+            Entry::Recovering(running) => !running.gives_way(block, step),
+            Entry::Finalized(_) | Entry::Deleting => true,
+        };
+        if let Some(old) = self.entry(block.id).filter(stays) {
             return Err(exists(block.id, &old));
         }
         let reserved = if block.len == 0 {
@@ -326,7 +331,7 @@ impl Pool {
         }
     }
 
-    /// Puts a new replica into the map; an older unfinished one makes room for a copy.
+    /// Puts a new replica into the map; an older unfinished one, or one that a recovery left out, makes room for a copy.
     fn enter_map(&self, block: &Block, step: Step, replica: &Arc<ActiveReplica>) -> ReplicaResult<()> {
         loop {
             let old = {
@@ -338,11 +343,16 @@ impl Pool {
                         map.insert(block.id, Entry::Active(replica.clone()));
                         return Ok(());
                     }
-                    Some(Entry::Active(old)) => old.clone(),
-                    Some(other) => return Err(exists(block.id, other)),
+                    Some(other) => other.clone(),
                 }
             };
-            self.supersede(&old, block, step)?;
+            match &old {
+                Entry::Active(active) => self.supersede(active, block, step)?,
+                Entry::Recovering(running) if running.gives_way(block, step) => {
+                    self.remove_recovering(block.id, &old, running)?;
+                }
+                other => return Err(exists(block.id, other)),
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::active::ActiveReplica;
 use crate::cut::{check_files, cut_files};
 use crate::disk::{VolumeDisk, VolumeFile};
 use crate::error::{ReplicaError, ReplicaResult};
-use crate::files::{move_file, open_files, remove, rename, sync_files, sync_move};
+use crate::files::{move_file, open_files, remove, remove_counted, rename, sync_files, sync_move};
 use crate::layout;
 use crate::pool::{Entry, Finalized, FinalizedReplica, Pool};
 use crate::pool_volume::PoolVolume;
@@ -34,6 +34,17 @@ pub(crate) struct Recovering {
     pub(crate) recovery_id: GenerationStamp,
     /// Held by whoever changes the files.
     working: Mutex<()>,
+}
+
+impl Recovering {
+    /// Whether a replica that `step` makes of `block` takes the place of this one: the block has the stamp of this
+    /// recovery or of a later one, which was finished without this replica.
+    pub(crate) fn gives_way(&self, block: &Block, step: Step) -> bool {
+        let (_, stamp) = Pool::describe(&self.original);
+        state::after(Some(ReplicaState::Rur), step).is_some()
+            && self.recovery_id <= block.generation_stamp
+            && stamp < block.generation_stamp
+    }
 }
 
 /// What a DataNode says of its replica when a recovery begins.
@@ -310,6 +321,31 @@ impl Pool {
         self.swap_entry(place.block.id, entry, running.original.clone());
         tracing::info!(block = %copy, from = %place.block, len = new_len, "truncated copy of a replica made");
         Ok(self.placed(copy, home))
+    }
+
+    /// Removes a replica that a recovery had set aside; nothing is done if it is no longer there.
+    pub(crate) fn remove_recovering(&self, id: BlockId, entry: &Entry, running: &Recovering) -> ReplicaResult<()> {
+        let _idle = running.working.lock();
+        if !self.swap_entry(id, entry, Entry::Deleting) {
+            return Ok(());
+        }
+        let Place { block, dir, home } = self.place(id, &running.original);
+        let names = [layout::data_name(id), layout::meta_name(id, block.generation_stamp)];
+        let removed = match &running.original {
+            Entry::Active(replica) => {
+                replica.abandon();
+                replica.uncount_used();
+                let mut paths = names.iter().map(|name| dir.join(name));
+                paths.try_for_each(|path| remove(home.disk(), &path))
+            }
+            _ => {
+                names.iter().for_each(|name| remove_counted(&home, &dir.join(name)));
+                Ok(())
+            }
+        };
+        self.unclaim(id);
+        tracing::info!(%block, recovery_id = %running.recovery_id, "removed a replica that its recovery left out");
+        removed
     }
 
     /// A replica's block and directory.

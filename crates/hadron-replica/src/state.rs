@@ -67,6 +67,8 @@ pub const TRANSITIONS: &[(Option<ReplicaState>, Step, ReplicaState)] = &[
     (Some(Rbw), Step::ReceiveCopy, Temporary),
     // Hadoop refuses this one; a copy with a newer stamp comes only when the NameNode has given the old replica up.
     (Some(Rwr), Step::ReceiveCopy, Temporary),
+    // This one, too: the recovery that set the replica aside was finished without it.
+    (Some(Rur), Step::ReceiveCopy, Temporary),
     (Some(Finalized), Step::Append, Rbw),
     (Some(Rbw), Step::Recover, Rbw),
     (Some(Rbw), Step::Restart, Rwr),

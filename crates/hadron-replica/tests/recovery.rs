@@ -271,7 +271,7 @@ fn a_writer_is_stopped_and_no_other_comes_in() {
     assert!(store.append(&block(1001, 0), to, 900, interrupt()).is_err());
     assert!(store.recover_close(&block(1001, 0), to, 900).is_err());
     assert!(store.create_rbw(&block(1001, 0), new_replica(|| {})).is_err());
-    assert!(store.create_temporary(&block(1004, 0), new_replica(|| {})).is_err());
+    assert!(store.create_temporary(&block(1001, 0), new_replica(|| {})).is_err());
     finish(&store, 1001, 900, 1002, 600).unwrap();
     assert_eq!(read_back(&store, &block(1002, 0), 600), bytes(600));
 }
@@ -311,6 +311,26 @@ fn a_restart_forgets_a_recovery_and_a_deletion_ends_it() {
             finish(&store, 1001, 1300, 1003, 5),
             Err(ReplicaError::NotFound(..))
         ));
+    }
+}
+
+#[test]
+fn what_a_recovery_left_out_makes_room_for_a_copy() {
+    for state in [Finalized, Rbw, Rwr] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = replica_in(dir.path(), state);
+        init(&store, 1001, 1003).unwrap();
+        let earlier = store.create_temporary(&block(1002, 0), new_replica(|| {}));
+        assert!(earlier.is_err(), "the recovery may still want it");
+        let copy = store.create_temporary(&block(1003, 0), new_replica(|| {})).unwrap();
+        assert!(matches!(
+            finish(&store, 1001, 1300, 1003, 5),
+            Err(ReplicaError::Unrecoverable { .. })
+        ));
+        copy.finalize(Some(0)).unwrap();
+        assert_eq!(reported(&store), [(1003, 0, Finalized)], "{state:?}");
+        drop(store);
+        assert_eq!(reported(&open(dir.path())), [(1003, 0, Finalized)], "{state:?}");
     }
 }
 

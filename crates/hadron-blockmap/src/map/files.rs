@@ -1,13 +1,14 @@
 //! What the namespace tells: blocks begin, end, change their wanted replication, vanish.
 
-use super::{BlockMap, OpenBlock};
+use super::{BlockMap, OpenBlock, Recovered};
 use crate::classify::{CorruptReason, ReportedReplica};
 use crate::command::BlockEvent;
 use crate::node::{AdminState, NodeIndex, StorageIndex};
 use crate::placement::Target;
 use crate::reader::ReplicaLocation;
+use crate::replicas::{Replica, ReplicaFlags};
 use crate::source::{BlockSource, StoredBlock};
-use hadron_types::{Block, BlockId, DatanodeUuid, GenerationStamp, ReplicaState, StorageId, TimeMs};
+use hadron_types::{Block, BlockId, DatanodeUuid, ReplicaState, StorageId, TimeMs};
 
 impl BlockMap {
     /// A block begins: `targets` are its pipeline (soft state, lost at restart).
@@ -20,17 +21,37 @@ impl BlockMap {
             self.cluster.node_mut(node).scheduled.add(target.kind, now);
             expected.extend(self.storage_or_first(node, Some(&target.storage)));
         }
-        self.open.entry(id).or_default().expected = expected;
+        let open = self.open.entry(id).or_default();
+        open.expected = expected;
+        open.held |= !targets.is_empty();
     }
 
-    /// The pipeline was rebuilt (`updatePipeline`, recovery): from now on these nodes are expected.
-    pub fn pipeline_changed(&mut self, id: BlockId, nodes: &[(DatanodeUuid, Option<StorageId>)]) {
+    /// The pipeline was rebuilt (`updatePipeline`): from now on these nodes are expected, and replicas of the time before
+    /// an append are no locations any more unless their nodes said that they took on the new stamp.
+    pub fn pipeline_changed(&mut self, block: &Block, nodes: &[(DatanodeUuid, Option<StorageId>)]) {
         let find = |(uuid, storage): &(DatanodeUuid, Option<StorageId>)| {
             let node = self.cluster.find(uuid)?;
             self.storage_or_first(node, storage.as_ref())
         };
         let expected = nodes.iter().filter_map(find).collect();
-        self.open.entry(id).or_default().expected = expected;
+        let open = self.open.entry(block.id).or_default();
+        open.expected = expected;
+        open.held |= !nodes.is_empty();
+        for (storage, version) in self.outdated_locations(block) {
+            self.unlink_replica(block.id, storage);
+            let state = ReplicaState::Finalized;
+            let open = self.open.entry(block.id).or_default();
+            let known = open.reported.iter().any(|&(other, _)| other == storage);
+            if !known && !open.expected.contains(&storage) {
+                // Its node is not in the pipeline: the block's end finds it outdated.
+                open.reported.push((storage, ReportedReplica { block: version, state }));
+            }
+        }
+    }
+
+    /// Whether some node was ever to have a replica of an open block, as far as is known since the start.
+    pub fn was_held(&self, id: BlockId) -> bool {
+        self.open.get(&id).is_some_and(|open| open.held)
     }
 
     /// Where the pipeline of an open block is, in its order; empty after a restart until replicas are reported.
@@ -58,6 +79,7 @@ impl BlockMap {
     /// [`BlockEvent::MinReplicationReached`].
     pub fn block_committed(&mut self, stored: &StoredBlock, source: &dyn BlockSource, now: TimeMs) {
         let id = stored.block.id;
+        self.settle_recovery(stored, source, now);
         self.mark_outdated(stored, source, now);
         if self.is_min_replicated(id) {
             self.emit(BlockEvent::MinReplicationReached(id));
@@ -67,6 +89,7 @@ impl BlockMap {
     /// The block is complete: pipeline nodes that have not reported yet are awaited, then it is looked after.
     pub fn block_completed(&mut self, stored: &StoredBlock, source: &dyn BlockSource, now: TimeMs) {
         let id = stored.block.id;
+        self.settle_recovery(stored, source, now);
         self.mark_outdated(stored, source, now);
         if let Some(open) = self.open.remove(&id) {
             let awaited = self.not_yet_reported(id, &open);
@@ -84,9 +107,16 @@ impl BlockMap {
 
     /// A complete block is written to again (append, recovery): its replicas are the pipeline, and copies of what it was
     /// are awaited no longer.
-    pub fn block_reopened(&mut self, id: BlockId) {
-        let expected = self.replicas.replicas_of(id).map(|replica| replica.storage()).collect();
-        self.open.entry(id).or_default().expected = expected;
+    pub fn block_reopened(&mut self, stored: &StoredBlock) {
+        let id = stored.block.id;
+        let expected: Vec<StorageIndex> = self.replicas.replicas_of(id).map(|replica| replica.storage()).collect();
+        let is_new = !self.open.contains_key(&id);
+        let open = self.open.entry(id).or_default();
+        open.held |= !expected.is_empty();
+        open.expected = expected;
+        if is_new {
+            open.before = Some(Box::new(stored.block));
+        }
         self.pending.remove(id);
         self.needed.remove(id);
         self.postponed.remove(&id);
@@ -100,60 +130,41 @@ impl BlockMap {
         }
     }
 
-    /// A block recovery ended: these nodes hold the block as it is recorded now; what others have of it is outdated.
-    pub fn block_recovered(
-        &mut self,
-        block: &Block,
-        nodes: &[(DatanodeUuid, Option<StorageId>)],
-        source: &dyn BlockSource,
-        now: TimeMs,
-    ) {
-        let storages = self.take_recovered(block, nodes, source, now);
-        let known = self.replicas.replicas_of(block.id).map(|replica| replica.storage());
-        let outdated: Vec<StorageIndex> = known.filter(|storage| !storages.contains(storage)).collect();
-        if let Some(stored) = source.stored(block.id) {
-            for storage in outdated {
-                let reason = CorruptReason::GenerationStampMismatch;
-                let replica = Block {
-                    generation_stamp: GenerationStamp(block.generation_stamp.0.saturating_sub(1)),
-                    ..*block
-                };
-                self.mark_corrupt(storage, reason, &replica, &stored, source, now);
-            }
-        }
-    }
-
-    /// Takes in the replicas that a block recovery left, also while the recovery is not recorded yet. Other replicas are
-    /// left alone: see [`BlockMap::block_recovered`].
-    pub fn replicas_recovered(
-        &mut self,
-        block: &Block,
-        nodes: &[(DatanodeUuid, Option<StorageId>)],
-        source: &dyn BlockSource,
-        now: TimeMs,
-    ) {
-        let storages = self.take_recovered(block, nodes, source, now);
-        // The others are not waited for: what they have is not the block any more.
-        self.open.entry(block.id).or_default().expected = storages;
-    }
-
-    /// Gives the storages of the replicas it took in.
-    fn take_recovered(
-        &mut self,
-        block: &Block,
-        nodes: &[(DatanodeUuid, Option<StorageId>)],
-        source: &dyn BlockSource,
-        now: TimeMs,
-    ) -> Vec<StorageIndex> {
+    /// A block recovery came to this result, which is about to be recorded: these nodes hold `block`. It takes effect in
+    /// one with the record, in [`BlockMap::block_committed`] or [`BlockMap::block_completed`], and only if the record has
+    /// the stamp of `block`; what nodes tell in between is minded.
+    pub fn recovery_reported(&mut self, block: &Block, nodes: &[(DatanodeUuid, Option<StorageId>)]) {
         let alive = nodes.iter().filter_map(|(uuid, storage)| {
             let node = self.cluster.find_alive(uuid)?;
             self.storage_or_first(node, storage.as_ref())
         });
-        let storages: Vec<StorageIndex> = alive.collect();
-        for &storage in &storages {
-            self.process_recovered(storage, block, source, now);
+        let recovered = Recovered {
+            block: *block,
+            storages: alive.collect(),
+        };
+        self.open.entry(block.id).or_default().recovered = Some(Box::new(recovered));
+    }
+
+    /// A recovery's result is recorded: its replicas are locations.
+    fn settle_recovery(&mut self, stored: &StoredBlock, source: &dyn BlockSource, now: TimeMs) {
+        let stamp = stored.block.generation_stamp;
+        let Some(open) = self.open.get_mut(&stored.block.id) else {
+            return;
+        };
+        let recovered = open
+            .recovered
+            .take()
+            .filter(|recovered| recovered.block.generation_stamp == stamp);
+        let Some(Recovered { block, mut storages }) = recovered.map(|recovered| *recovered) else {
+            return;
+        };
+        let deleted = |storage: StorageIndex| open.gone.iter().any(|&(other, gone)| other == storage && gone >= stamp);
+        storages.retain(|&storage| !deleted(storage));
+        // The others are not waited for: what they have is not the block any more.
+        open.expected = storages.clone();
+        for storage in storages {
+            self.process_recovered(storage, &block, source, now);
         }
-        storages
     }
 
     /// Blocks no file holds any more: all their replicas are to be deleted. The caller bounds the slice.
@@ -193,7 +204,8 @@ impl BlockMap {
     }
 
     /// Replicas reported finished with another stamp or length than the final one are bad, and so are those left over
-    /// from before a restart of their node: no pipeline goes on with them, and they are in the way of a copy.
+    /// from before a restart of their node: no pipeline goes on with them, and they are in the way of a copy. The same
+    /// goes for replicas that are locations since the block was complete before and that nobody has brought further.
     fn mark_outdated(&mut self, stored: &StoredBlock, source: &dyn BlockSource, now: TimeMs) {
         let id = stored.block.id;
         let Some(open) = self.open.get(&id) else {
@@ -206,14 +218,40 @@ impl BlockMap {
                 != (stored.block.generation_stamp, stored.block.len);
             left_over || replica.state == ReplicaState::Finalized && other_end
         };
-        let outdated: Vec<_> = open.reported.iter().filter(outdated).copied().collect();
-        for (storage, replica) in outdated {
-            let reason = match replica.block.generation_stamp == stored.block.generation_stamp {
+        let reported = open.reported.iter().filter(outdated);
+        let mut outdated: Vec<_> = reported.map(|&(storage, replica)| (storage, replica.block)).collect();
+        for (storage, version) in self.outdated_locations(&stored.block) {
+            if !outdated.iter().any(|&(other, _)| other == storage) {
+                outdated.push((storage, version));
+            }
+        }
+        for (storage, version) in outdated {
+            let reason = match version.generation_stamp == stored.block.generation_stamp {
                 true => CorruptReason::SizeMismatch,
                 false => CorruptReason::GenerationStampMismatch,
             };
-            self.mark_corrupt(storage, reason, &replica.block, stored, source, now);
+            self.mark_corrupt(storage, reason, &version, stored, source, now);
         }
+    }
+
+    /// The locations of an open block that have an older stamp than `block`, with what is known of them.
+    fn outdated_locations(&self, block: &Block) -> Vec<(StorageIndex, Block)> {
+        let Some(open) = self.open.get(&block.id) else {
+            return Vec::new();
+        };
+        let version = |storage: StorageIndex| {
+            let mut reported = open.reported.iter();
+            let found = reported.find(|&&(other, _)| other == storage);
+            found
+                .map(|(_, replica)| replica.block)
+                .or(open.before.as_deref().copied())
+        };
+        let good = |replica: &Replica| !replica.flags().has(ReplicaFlags::CORRUPT);
+        let locations = self.replicas.replicas_of(block.id).filter(good).map(Replica::storage);
+        let versions = locations.filter_map(|storage| Some((storage, version(storage)?)));
+        versions
+            .filter(|(_, version)| version.generation_stamp < block.generation_stamp)
+            .collect()
     }
 
     fn not_yet_reported(&self, id: BlockId, open: &OpenBlock) -> Vec<NodeIndex> {

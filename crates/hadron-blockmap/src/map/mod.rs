@@ -33,7 +33,7 @@ use crate::replicas::ReplicaMap;
 use crate::safemode::{SafeMode, SafeModeReason};
 use crate::settings::Settings;
 use core::net::IpAddr;
-use hadron_types::{Block, BlockId, TimeMs};
+use hadron_types::{Block, BlockId, GenerationStamp, TimeMs};
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -80,12 +80,31 @@ struct OpenBlock {
     expected: Vec<StorageIndex>,
     /// What DataNodes said of their replicas, one entry per storage.
     reported: Vec<(StorageIndex, ReportedReplica)>,
+    /// Stamps of replicas that DataNodes deleted; the end of a recovery does not bring them back.
+    gone: Vec<(StorageIndex, GenerationStamp)>,
+    /// Whether some DataNode was ever to have or had a replica, alive or dead by now.
+    held: bool,
+    /// What replicas were when the block was complete before.
+    before: Option<Box<Block>>,
+    /// A recovery's result that is about to be recorded.
+    recovered: Option<Box<Recovered>>,
+}
+
+/// What a block recovery came to: the block's final form, and who has it.
+#[derive(Debug)]
+struct Recovered {
+    block: Block,
+    storages: Vec<StorageIndex>,
 }
 
 impl OpenBlock {
     fn forget(&mut self, storage: StorageIndex) {
         self.expected.retain(|&other| other != storage);
         self.reported.retain(|&(other, _)| other != storage);
+        self.gone.retain(|&(other, _)| other != storage);
+        if let Some(recovered) = &mut self.recovered {
+            recovered.storages.retain(|&other| other != storage);
+        }
     }
 }
 

@@ -333,11 +333,9 @@ impl BlockMap {
         for id in affected {
             self.reconsider(id, source, now);
         }
+        let storages = self.cluster.node(index).storages.clone();
         for open in self.open.values_mut() {
-            let cluster = &self.cluster;
-            let elsewhere = |storage: StorageIndex| cluster.storage(storage).node != index;
-            open.expected.retain(|&storage| elsewhere(storage));
-            open.reported.retain(|&(storage, _)| elsewhere(storage));
+            storages.iter().for_each(|&storage| open.forget(storage));
         }
     }
 

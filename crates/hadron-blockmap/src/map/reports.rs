@@ -307,6 +307,10 @@ impl BlockMap {
         self.cluster.node_mut(node).invalidate.remove(block);
         if let Some(open) = self.open.get_mut(&block.id) {
             open.reported.retain(|&(other, _)| other != storage);
+            open.gone.retain(|&(other, _)| other != storage);
+            if open.gone.len() < MAX_OPEN_REPLICAS {
+                open.gone.push((storage, block.generation_stamp));
+            }
         }
         self.remove_replica(block.id, storage, source, now);
     }
@@ -328,7 +332,13 @@ impl BlockMap {
         }
         let stored = source.stored(id);
         match (classify(reported, stored.as_ref()), stored) {
-            (Verdict::Add, Some(stored)) => self.add_replica(storage, &stored, hint, source, now),
+            (Verdict::Add, Some(stored)) => {
+                // A committed block is still open: the replica's older news no longer hold.
+                if self.open.contains_key(&id) {
+                    self.note_open(storage, reported);
+                }
+                self.add_replica(storage, &stored, hint, source, now);
+            }
             (Verdict::UnderConstruction { location }, Some(stored)) => {
                 self.note_open(storage, reported);
                 if location {
@@ -379,6 +389,8 @@ impl BlockMap {
 
     fn note_open(&mut self, storage: StorageIndex, reported: &ReportedReplica) {
         let open = self.open.entry(reported.block.id).or_default();
+        open.held = true;
+        open.gone.retain(|&(other, _)| other != storage);
         match open.reported.iter().position(|(other, _)| *other == storage) {
             Some(position) => open.reported[position].1 = *reported,
             None if open.reported.len() < MAX_OPEN_REPLICAS => open.reported.push((storage, *reported)),

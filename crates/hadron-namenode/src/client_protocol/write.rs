@@ -294,7 +294,7 @@ pub(super) fn update_pipeline(call: &Call, body: Bytes) -> Reply {
         move |shared, _| {
             shared.state.with_blocks(|source, blocks, _| {
                 if is_open(source, new) {
-                    blocks.pipeline_changed(new.id, &nodes);
+                    blocks.pipeline_changed(&new, &nodes);
                 }
             });
             state_change::pipeline_updated(old, new);

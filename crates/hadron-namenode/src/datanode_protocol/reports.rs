@@ -4,7 +4,6 @@ use super::commands::{finalize_command, register_command, storage_description};
 use super::{Core, decode, names};
 use crate::Shared;
 use bytes::Bytes;
-use hadron_blockmap::BlockSource;
 use hadron_blockmap::report::ReportReader;
 use hadron_blockmap::{
     FullReport, Increment, IncrementKind, ReportError, ReportProgress, ReportRpc, StorageDescription, StorageIncrements,
@@ -270,30 +269,17 @@ async fn synchronize(
             replicated: facts,
         },
     );
-    // The replicas are taken in before the block is complete: no reader is to find it without locations.
+    // The replicas become locations in one with the record: no reader finds the block without them, and what DataNodes
+    // tell of them later is the newer news.
     {
         let ns = shared.state.ns.read();
-        let refused = ns.check(&command);
-        let is_current = ns
-            .block_recovery(recovered.id)
-            .is_some_and(|recovery| recovery.id == stamp);
-        drop(ns);
-        refused?;
-        if is_current && !request.delete_block {
-            shared
-                .state
-                .with_blocks(|source, blocks, now| blocks.replicas_recovered(&recovered, &nodes, source, now));
+        ns.check(&command)?;
+        let recovery = ns.block_recovery(recovered.id);
+        if !request.delete_block && recovery.is_some_and(|recovery| recovery.id == stamp) {
+            shared.state.blocks.lock().recovery_reported(&recovered, &nodes);
         }
     }
     shared.propose(command).await?;
-    if !request.delete_block {
-        shared.state.with_blocks(|source, blocks, now| {
-            let stored = source.stored(recovered.id);
-            if stored.is_some_and(|stored| stored.block.generation_stamp == stamp) {
-                blocks.block_recovered(&recovered, &nodes, source, now);
-            }
-        });
-    }
     tracing::info!("commitBlockSynchronization({block}) successful");
     Ok(CommitBlockSynchronizationResponseProto {})
 }

@@ -14,7 +14,7 @@ use hadron_proto::hdfs::{
     FsPermissionProto, HdfsFileStatusProto, LocatedBlockProto,
 };
 use hadron_proto::protocol::CLIENT_PROTOCOL;
-use hadron_types::{DatanodeUuid, ExtendedBlock, HadoopError, StorageId, StorageType};
+use hadron_types::{Block, DatanodeUuid, ExtendedBlock, HadoopError, StorageId, StorageType};
 use prost::Message;
 use std::path::Path;
 use std::sync::Arc;
@@ -159,26 +159,29 @@ impl Cluster {
     pub fn report_received(&self, block: &LocatedBlockProto, len: u64) {
         let mut finished = ExtendedBlock::from(&block.b).block;
         finished.len = len;
-        self.node.shared().state.with_blocks(|source, blocks, now| {
-            for (node, storage) in block.locs.iter().zip(&block.storage_i_ds) {
-                let report = StorageIncrements {
-                    storage: StorageDescription {
-                        id: StorageId::from(storage.as_str()),
-                        kind: StorageType::Disk,
-                        state: StorageState::Normal,
-                    },
-                    increments: vec![Increment {
-                        block: finished,
-                        kind: IncrementKind::Received,
-                        delete_hint: None,
-                    }],
-                };
-                let uuid = DatanodeUuid::from(node.id.datanode_uuid.as_str());
-                blocks
-                    .incremental_report(&uuid, &[report], source, now)
-                    .expect("report");
-            }
-        });
+        for position in 0..block.locs.len() {
+            self.tell(block, position, finished, IncrementKind::Received);
+        }
+    }
+
+    /// The node at `position` of `located` tells of its replica.
+    pub fn tell(&self, located: &LocatedBlockProto, position: usize, block: Block, kind: IncrementKind) {
+        let report = StorageIncrements {
+            storage: StorageDescription {
+                id: StorageId::from(located.storage_i_ds[position].as_str()),
+                kind: StorageType::Disk,
+                state: StorageState::Normal,
+            },
+            increments: vec![Increment {
+                block,
+                kind,
+                delete_hint: None,
+            }],
+        };
+        let uuid = DatanodeUuid::from(located.locs[position].id.datanode_uuid.as_str());
+        let told = (self.node.shared().state)
+            .with_blocks(|source, blocks, now| blocks.incremental_report(&uuid, &[report], source, now));
+        told.expect("report");
     }
 }
 

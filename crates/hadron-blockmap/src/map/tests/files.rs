@@ -23,7 +23,7 @@ fn the_pipeline_is_known_until_the_block_is_complete() {
     let expected = |f: &Fixture| f.map.expected(BlockId(1), f.now).len();
     assert_eq!(expected(&f), 3);
     f.map
-        .pipeline_changed(BlockId(1), &[(uuid(nodes[0]), None), (uuid(nodes[1]), None)]);
+        .pipeline_changed(&block(1), &[(uuid(nodes[0]), None), (uuid(nodes[1]), None)]);
     assert_eq!(expected(&f), 2);
     f.received(nodes[0], 1);
     let stored = f.store(1, BlockState::Complete, 3);
@@ -85,7 +85,8 @@ fn open_blocks_are_not_copied() {
 fn reopened_blocks_have_their_replicas_as_pipeline() {
     let mut f = Fixture::with_nodes(3);
     f.complete_block(1, 3, &[1, 2]);
-    f.map.block_reopened(BlockId(1));
+    let stored = f.store(1, BlockState::UnderConstruction, 3);
+    f.map.block_reopened(&stored);
     assert_eq!(f.map.expected(BlockId(1), f.now).len(), 2);
     assert_eq!(f.map.block_stats().low_redundancy, 0);
 }
@@ -98,7 +99,7 @@ fn reopened_blocks_await_no_copy_of_what_they_were() {
     let stored = f.store(1, BlockState::Complete, 3);
     f.map.block_completed(&stored, &f.files, f.now);
     assert_eq!(f.map.block_stats().pending_replication, 1);
-    f.map.block_reopened(BlockId(1));
+    f.map.block_reopened(&stored);
     assert_eq!(f.map.block_stats().pending_replication, 0);
 }
 
@@ -111,4 +112,177 @@ fn nodes_of_a_pipeline_may_die() {
     f.kill(nodes[0], &survivors);
     assert_eq!(f.map.expected(BlockId(1), f.now).len(), 2);
     assert_eq!(f.map.reported(BlockId(1), f.now).len(), 0);
+}
+
+/// The block with the stamp that a recovery or an append gives it.
+fn restamped(stamp: u64) -> Block {
+    Block {
+        generation_stamp: GenerationStamp(stamp),
+        ..block(1)
+    }
+}
+
+fn record(f: &mut Fixture, stamp: u64, state: BlockState) -> StoredBlock {
+    let mut stored = f.store(1, state, 3);
+    stored.block = restamped(stamp);
+    f.files.blocks.insert(BlockId(1), stored);
+    stored
+}
+
+fn named(nodes: &[u8]) -> Vec<(DatanodeUuid, Option<StorageId>)> {
+    nodes.iter().map(|&node| (uuid(node), Some(storage(node).id))).collect()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Word {
+    /// A node says that it has the recovered replica.
+    Received(u8),
+    /// A node says that it deleted the recovered replica.
+    Deleted(u8),
+    /// The primary names nodes 1 and 2.
+    Reported,
+    /// The result is recorded.
+    Recorded,
+    /// Node 3, whose replica is outdated, has got a copy.
+    Copied,
+    Reregistered(u8),
+}
+
+/// All orders of `words` in which none comes before one it needs.
+fn orders(words: &[Word]) -> Vec<Vec<Word>> {
+    let needs = |word: Word| match word {
+        Word::Deleted(node) => vec![Word::Received(node)],
+        Word::Recorded => vec![Word::Reported],
+        Word::Copied => vec![Word::Recorded],
+        _ => vec![],
+    };
+    if words.is_empty() {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for &first in words {
+        if needs(first).iter().any(|needed| words.contains(needed)) {
+            continue;
+        }
+        let rest: Vec<Word> = words.iter().copied().filter(|&word| word != first).collect();
+        all.extend(orders(&rest).into_iter().map(|mut order| {
+            order.insert(0, first);
+            order
+        }));
+    }
+    all
+}
+
+fn recover(order: &[Word]) -> Fixture {
+    let mut f = Fixture::with_nodes(3);
+    place_and_open(&mut f, 1);
+    f.increment(3, IncrementKind::Receiving, block(1), None);
+    let recovered = restamped(1009);
+    f.store(1, BlockState::UnderRecovery, 3);
+    for word in order {
+        match *word {
+            Word::Received(node) => f.increment(node, IncrementKind::Received, recovered, None),
+            Word::Deleted(node) => f.increment(node, IncrementKind::Deleted, recovered, None),
+            Word::Copied => f.increment(3, IncrementKind::Received, recovered, None),
+            Word::Reported => f.map.recovery_reported(&recovered, &named(&[1, 2])),
+            Word::Recorded => {
+                let stored = record(&mut f, 1009, BlockState::Complete);
+                f.map.block_committed(&stored, &f.files, f.now);
+                f.map.block_completed(&stored, &f.files, f.now);
+            }
+            Word::Reregistered(node) => f.register(node, "/default-rack"),
+        }
+    }
+    f
+}
+
+#[test]
+fn a_recovery_ends_the_same_whatever_comes_first() {
+    use Word::*;
+    let words = [Received(1), Received(2), Reported, Recorded, Copied, Reregistered(1)];
+    for order in orders(&words) {
+        let mut f = recover(&order);
+        assert_eq!(f.holders(1), [1, 2, 3], "{order:?}");
+        for node in 1..=3 {
+            assert_eq!(invalidated(&f.beat(node)), [0i64; 0], "{order:?}");
+        }
+    }
+}
+
+#[test]
+fn a_deleted_replica_does_not_come_back_with_the_end_of_a_recovery() {
+    use Word::*;
+    for order in orders(&[Received(1), Deleted(1), Received(2), Reported, Recorded]) {
+        assert_eq!(recover(&order).holders(1), [2], "{order:?}");
+    }
+}
+
+#[test]
+fn a_result_that_was_superseded_counts_for_nothing() {
+    let mut f = recover(&[Word::Reported]);
+    f.map.recovery_reported(&restamped(1010), &named(&[2, 3]));
+    let stored = record(&mut f, 1010, BlockState::Complete);
+    f.map.block_completed(&stored, &f.files, f.now);
+    assert_eq!(f.holders(1), [2, 3]);
+
+    let mut f = recover(&[Word::Reported]);
+    f.increment(3, IncrementKind::Received, restamped(1010), None);
+    let stored = record(&mut f, 1010, BlockState::Complete);
+    f.map.block_completed(&stored, &f.files, f.now);
+    assert_eq!(f.holders(1), [3]);
+}
+
+#[test]
+fn a_node_that_died_during_a_recovery_has_nothing() {
+    let mut f = recover(&[Word::Received(1), Word::Reported]);
+    f.kill(1, &[2, 3]);
+    let stored = record(&mut f, 1009, BlockState::Complete);
+    f.map.block_completed(&stored, &f.files, f.now);
+    assert_eq!(f.holders(1), [2]);
+}
+
+#[test]
+fn what_was_left_out_of_a_recovery_is_deleted_under_its_own_stamp() {
+    let mut f = Fixture::with_nodes(3);
+    f.complete_block(1, 3, &[1, 2, 3]);
+    let stored = f.store(1, BlockState::UnderRecovery, 3);
+    f.map.block_reopened(&stored);
+    f.map.recovery_reported(&restamped(1009), &named(&[1, 2]));
+    let stored = record(&mut f, 1009, BlockState::Complete);
+    f.map.block_committed(&stored, &f.files, f.now);
+    f.map.block_completed(&stored, &f.files, f.now);
+    assert_eq!(f.holders(1), [1, 2]);
+    assert_eq!(f.beat(3), [DatanodeCommand::Invalidate(vec![block(1)])]);
+}
+
+#[test]
+fn what_an_append_left_behind_is_no_location() {
+    let mut f = Fixture::with_nodes(3);
+    f.complete_block(1, 3, &[1, 2, 3]);
+    let stored = f.store(1, BlockState::UnderConstruction, 3);
+    f.map.block_reopened(&stored);
+    f.increment(1, IncrementKind::Receiving, restamped(1005), None);
+    record(&mut f, 1005, BlockState::UnderConstruction);
+    f.map.pipeline_changed(&restamped(1005), &named(&[1, 2]));
+    assert!(f.map.is_min_replicated(BlockId(1)), "node 1 goes on with it");
+    f.increment(1, IncrementKind::Received, restamped(1005), None);
+    let stored = record(&mut f, 1005, BlockState::Complete);
+    f.map.block_committed(&stored, &f.files, f.now);
+    f.map.block_completed(&stored, &f.files, f.now);
+    assert_eq!(f.holders(1), [1]);
+    assert_eq!(f.map.block_stats().pending_replication, 1, "node 2 is awaited");
+    assert_eq!(f.beat(2), []);
+    assert_eq!(f.beat(3), [DatanodeCommand::Invalidate(vec![block(1)])]);
+    f.increment(2, IncrementKind::Received, restamped(1005), None);
+    assert_eq!(f.holders(1), [1, 2]);
+}
+
+#[test]
+fn a_block_was_held_also_when_all_its_nodes_are_dead() {
+    let mut f = Fixture::with_nodes(1);
+    assert!(!f.map.was_held(BlockId(1)));
+    place_and_open(&mut f, 1);
+    f.kill(1, &[]);
+    assert_eq!(f.map.expected(BlockId(1), f.now).len(), 0);
+    assert!(f.map.was_held(BlockId(1)));
 }
