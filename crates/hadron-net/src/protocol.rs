@@ -12,11 +12,11 @@ pub type ReplyFuture = BoxFuture<'static, Result<Bytes, HadoopError>>;
 
 /// How a call is answered.
 pub enum Reply {
-    /// Done, inline on the connection's task. For work of a few microseconds that never blocks.
+    /// Done, inline on the connection's thread. For work of a few microseconds that never blocks.
     Ready(Result<Bytes, HadoopError>),
     /// Spawned as a task of its own; answered when it ends. For work that computes for long or in slices.
     Later(ReplyFuture),
-    /// Polled on the connection's task; answered when it ends. For futures that only wait (for the journal, a timer)
+    /// Polled on the connection's thread; answered when it ends. For futures that only wait (for the journal, a timer)
     /// and compute little: saves the hop through a task.
     Waiting(ReplyFuture),
 }
@@ -73,7 +73,7 @@ pub trait RpcProtocol: Send + Sync + 'static {
     }
     /// Runs `method` on `body`, the encoded request message without length prefix.
     ///
-    /// Runs on the connection's task: must neither block nor compute for long. `None`: no such method.
+    /// Runs on the connection's thread: must neither block nor compute for long. `None`: no such method.
     /// A body that does not decode is answered as [`hadron_types::ErrorKind::InvalidProtocolBuffer`] by the protocol.
     fn call(&self, context: &CallContext, method: &str, body: Bytes) -> Option<Reply>;
 }

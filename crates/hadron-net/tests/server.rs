@@ -557,3 +557,17 @@ async fn connections_on_their_own_threads_are_served_and_end() {
         assert!(client.frame().await.is_none());
     }
 }
+
+#[tokio::test]
+async fn a_call_that_panics_ends_its_connection_alone() {
+    let server = start().await;
+    let mut neighbour = RawClient::open(server.local_addr(), "alice").await;
+    neighbour.call(1, "waiting", b"patient").await;
+    let mut client = RawClient::open(server.local_addr(), "alice").await;
+    client.call(1, "panicAtOnce", b"").await;
+    assert!(client.frame().await.is_none());
+    let mut other = RawClient::open(server.local_addr(), "alice").await;
+    other.call(1, "release", b"patient").await;
+    other.frame().await.expect("an answer").check_success(1, b"patient");
+    neighbour.frame().await.expect("held").check_success(1, b"patient");
+}

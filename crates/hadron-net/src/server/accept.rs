@@ -51,18 +51,11 @@ pub(crate) async fn accept_loop(listener: TcpListener, server: ServerRef) {
 ///
 /// Errors: the socket cannot be taken out of this task's event queue.
 fn serve(server: &ServerRef, stream: TcpStream, peer: SocketAddr, admission: Admission) -> io::Result<()> {
-    let stream = stream.into_std()?;
+    // tokio's sockets do not block, and it lets go of this one here.
+    let socket = Socket::new(stream.into_std()?);
     let place = server.reactors.place();
-    let handle = place.handle().clone();
-    let moved = server.clone();
-    let task = async move {
-        // Socket and timers belong to the runtime they are made in.
-        match Socket::new(stream) {
-            Ok(socket) => Connection::new(moved, socket, peer, admission, place).run().await,
-            Err(error) => tracing::warn!(server = moved.options.name, %peer, %error, "connection dropped"),
-        }
-    };
-    server.tasks.spawn_on(task, &handle);
+    let inbox = place.inbox();
+    inbox.give(Connection::new(server.clone(), socket, peer, admission, place));
     Ok(())
 }
 

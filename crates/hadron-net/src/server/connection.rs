@@ -1,8 +1,9 @@
-//! One connection's task: reads, lets the [`Session`] make requests of the bytes, runs them, writes the answers.
+//! One connection: reads, lets the [`Session`] make requests of the bytes, runs them, writes the answers.
 //!
-//! It is a hand-written state machine around `poll`: everything that is ready is done in one turn, so that all
-//! answers to one read leave in one write. At a limit (calls in flight, unsent bytes) it stops reading; the peer then
-//! meets TCP's back-pressure. Answers of [`Reply::Later`] and [`Reply::Waiting`] leave when they come, in any order.
+//! It is a state machine that its reactor drives: [`Connection::take_in`] does everything that is ready, so that all
+//! answers to one read leave in one write, [`Connection::send`]. At a limit (calls in flight, unsent bytes) it stops
+//! reading; the peer then meets TCP's back-pressure. Answers of [`Reply::Later`] and [`Reply::Waiting`] leave when they
+//! come, in any order.
 //! Invariant: a call counts in `calls_in_flight` from its dispatch until its answer is in `output`.
 
 use super::ServerRef;
@@ -17,7 +18,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use hadron_types::{CallId, ClientId, ErrorKind, HadoopError};
-use std::future::poll_fn;
+use rustix::event::epoll::EventFlags;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -26,10 +27,26 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
 
 /// A drained output buffer larger than this is given back.
 const KEPT_OUTPUT_LEN: usize = 64 << 10;
+/// Answers this long leave before more is taken in.
+const SENT_OUTPUT_LEN: usize = 64 << 10;
+/// Most reads in one turn, then others have theirs.
+const MAX_READS: u32 = 16;
+
+/// What a connection wants after a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turn {
+    /// Nothing until something comes.
+    Wait,
+    /// To send, once its neighbours have had their turn.
+    Send,
+    /// To take in more, once its neighbours have had their turn.
+    Again,
+    /// To be dropped.
+    Ended,
+}
 
 /// A call that was answered after its dispatch.
 struct Finished {
@@ -52,19 +69,15 @@ pub(crate) struct Connection {
     spawned_count: usize,
     finished_sender: mpsc::UnboundedSender<Finished>,
     finished: mpsc::UnboundedReceiver<Finished>,
-    /// When to look whether the connection makes progress, is idle, or still shakes hands.
-    check: Pin<Box<Sleep>>,
-    /// Whether `check` was polled since it was set, and had not come.
-    is_check_set: bool,
     accepted: Instant,
     last_received: Instant,
     /// Since when the peer has not taken any of the output; `None` when all of it went out.
     stuck_since: Option<Instant>,
     /// No more input: the peer closed or the session ended. Answers still owed are sent.
     is_input_closed: bool,
-    /// The answers at hand have waited for the neighbours' turn.
-    is_deferred: bool,
-    place: Place,
+    /// The last turn stopped in the middle.
+    has_more: bool,
+    _place: Place,
     _admission: Admission,
 }
 
@@ -74,8 +87,6 @@ impl Connection {
         let now = Instant::now();
         Self {
             session: Session::new(peer.ip().to_canonical(), server.options.max_frame_len),
-            check: Box::pin(tokio::time::sleep(server.options.handshake_timeout)),
-            is_check_set: false,
             server,
             socket,
             peer,
@@ -89,29 +100,25 @@ impl Connection {
             last_received: now,
             stuck_since: None,
             is_input_closed: false,
-            is_deferred: false,
-            place,
+            has_more: false,
+            _place: place,
             _admission: admission,
         }
     }
 
-    /// Serves the connection to its end.
-    pub(crate) async fn run(mut self) {
-        let server = Arc::clone(&self.server);
-        let ends_with_server = self.place.ends_with_server();
-        let serve = poll_fn(|cx| self.poll(cx));
-        let served = if ends_with_server {
-            serve.await
-        } else {
-            tokio::select! {
-                biased;
-                () = server.stop.cancelled() => Ok(()),
-                served = serve => served,
-            }
-        };
-        if let Err(error) = served {
-            tracing::debug!(server = server.options.name, peer = %self.peer, %error, "connection ends");
-        }
+    /// Whom the connection is with.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// What the event queue watches.
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Takes note that the socket became ready.
+    pub(crate) fn announce(&mut self, events: EventFlags) {
+        self.socket.announce(events);
     }
 
     fn in_flight(&self) -> usize {
@@ -123,42 +130,41 @@ impl Connection {
         self.in_flight() < options.max_calls_in_flight && self.output.len() < options.max_unsent_bytes
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
+    /// Takes in what is ready and runs the calls in it. The answers wait for [`Connection::send`].
+    ///
+    /// Errors: the connection is to be dropped.
+    pub(crate) fn take_in(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        for _ in 0..MAX_READS {
             self.poll_finished(cx);
             let mut is_progressing = self.take_requests(None);
-            if self.poll_read(cx)? {
+            if self.read()? {
                 is_progressing = true;
                 self.take_requests(Some(self.last_received));
             }
             is_progressing |= self.poll_authorization(cx);
-            if self.defers_answers(cx) {
-                return Poll::Pending;
-            }
-            let was_at_limit = !self.may_take_requests();
-            self.poll_write(cx)?;
-            // What the limit held back has nobody else to wake it.
-            is_progressing |= was_at_limit && self.may_take_requests();
-            let is_idle = self.output.is_empty() && self.in_flight() == 0 && self.authorizing.is_none();
-            if is_idle && (self.session.is_closed() || (self.is_input_closed && !is_progressing)) {
-                return Poll::Ready(Ok(()));
-            }
-            if !is_progressing && self.poll_check(cx)?.is_pending() {
-                return Poll::Pending;
+            self.has_more = is_progressing;
+            if !is_progressing || self.output.len() >= SENT_OUTPUT_LEN {
+                break;
             }
         }
+        Ok(())
     }
 
-    /// Lets the thread's other connections take their requests before these answers leave, once: answers that leave
-    /// together wake a peer with many connections once, and waking it costs more than a stat.
-    fn defers_answers(&mut self, cx: &Context<'_>) -> bool {
-        if self.is_deferred || self.output.is_empty() || self.session.is_closed() || !self.place.has_neighbours() {
-            self.is_deferred = false;
-            return false;
-        }
-        self.is_deferred = true;
-        cx.waker().wake_by_ref();
-        true
+    /// Sends what is there to be sent.
+    ///
+    /// Errors: the connection is to be dropped.
+    pub(crate) fn send(&mut self) -> io::Result<Turn> {
+        let was_at_limit = !self.may_take_requests();
+        self.write()?;
+        // What the limit held back has nobody else to wake it.
+        self.has_more |= was_at_limit && self.may_take_requests();
+        let is_idle = self.output.is_empty() && self.in_flight() == 0 && self.authorizing.is_none();
+        let is_over = self.session.is_closed() || (self.is_input_closed && !self.has_more);
+        Ok(match (is_idle && is_over, self.has_more) {
+            (true, _) => Turn::Ended,
+            (false, true) => Turn::Again,
+            (false, false) => Turn::Wait,
+        })
     }
 
     fn poll_finished(&mut self, cx: &mut Context<'_>) {
@@ -207,25 +213,22 @@ impl Connection {
     }
 
     /// Reads once if the limits allow. Returns whether something came.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+    fn read(&mut self) -> io::Result<bool> {
         // While the identity is not settled nothing more is taken in.
         let is_held = self.authorizing.is_some() || !self.may_take_requests();
         if self.is_input_closed || self.session.is_closed() || is_held {
             return Ok(false);
         }
-        match self.socket.poll_read(cx, |bytes| self.session.push(bytes))? {
-            Poll::Pending => Ok(false),
-            Poll::Ready(0) => {
-                self.is_input_closed = true;
-                Ok(true)
-            }
-            Poll::Ready(len) => {
+        match self.socket.read(|bytes| self.session.push(bytes))? {
+            None => return Ok(false),
+            Some(0) => self.is_input_closed = true,
+            Some(len) => {
                 self.last_received = Instant::now();
                 let received = &self.server.metrics.received_bytes;
                 received.fetch_add(len as u64, Ordering::Relaxed);
-                Ok(true)
             }
         }
+        Ok(true)
     }
 
     /// Runs the complete requests that have come while the limits allow. Returns whether there was one.
@@ -324,9 +327,9 @@ impl Connection {
         self.server.tasks.spawn_on(watch, home);
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    fn write(&mut self) -> io::Result<()> {
         while self.output.has_remaining() {
-            let Poll::Ready(len) = self.socket.poll_write(cx, &self.output)? else {
+            let Some(len) = self.socket.write(&self.output)? else {
                 break;
             };
             self.output.advance(len);
@@ -342,41 +345,28 @@ impl Connection {
         Ok(())
     }
 
-    /// Looks after the connection's time limits. Ready: the timer was set anew and must be polled again.
+    /// Looks after the connection's time limits.
     ///
     /// Errors: a limit is passed; the connection is to be dropped.
-    fn poll_check(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
-        // Once polled, the timer knows this task until it fires.
-        if self.is_check_set && !self.check.is_elapsed() {
-            return Ok(Poll::Pending);
-        }
-        self.is_check_set = self.check.as_mut().poll(cx).is_pending();
-        if self.is_check_set {
-            return Ok(Poll::Pending);
-        }
+    pub(crate) fn check(&self, now: Instant) -> io::Result<()> {
         let options = &self.server.options;
         let timed_out = |what| Err(io::Error::new(io::ErrorKind::TimedOut, what));
-        if !self.session.is_open() && self.accepted.elapsed() >= options.handshake_timeout {
+        let since = |then| now.saturating_duration_since(then);
+        if !self.session.is_open() && since(self.accepted) >= options.handshake_timeout {
             return timed_out("handshake took too long");
         }
         if self
             .stuck_since
-            .is_some_and(|since| since.elapsed() >= options.unsent_timeout)
+            .is_some_and(|then| since(then) >= options.unsent_timeout)
         {
             return timed_out("peer does not read its responses");
         }
-        let is_idle = self.in_flight() == 0 && self.last_received.elapsed() >= options.max_idle;
+        let is_idle = self.in_flight() == 0 && since(self.last_received) >= options.max_idle;
         let open = self.server.metrics.open_connections.load(Ordering::Relaxed);
         if is_idle && usize::try_from(open).unwrap_or(0) > options.idle_threshold {
             return timed_out("idle among many connections");
         }
-        let next = if self.session.is_open() {
-            options.max_idle
-        } else {
-            options.handshake_timeout
-        };
-        self.check.as_mut().reset(tokio::time::Instant::now() + next);
-        Ok(Poll::Ready(()))
+        Ok(())
     }
 }
 

@@ -1,10 +1,12 @@
-//! The RPC server: a listener, one task per connection on its reactor, and a table of protocols.
+//! The RPC server: a listener, connections that live on reactors, and a table of protocols.
 
 mod accept;
 mod admission;
 mod connection;
 mod dispatch;
+mod inbox;
 mod options;
+mod reactor;
 mod reactors;
 mod respond;
 mod session;
@@ -73,13 +75,14 @@ impl RpcServer {
             ..RpcMetrics::default()
         });
         let stop = CancellationToken::new();
-        let reactors = reactors::Reactors::start(options.name, options.reactors, &stop)?;
+        let tasks = TaskTracker::new();
+        let reactors = reactors::Reactors::start(&options, &stop, &tasks).inspect_err(|_| stop.cancel())?;
         let shared = Arc::new(ServerShared {
             options,
             protocols,
             metrics,
             stop,
-            tasks: TaskTracker::new(),
+            tasks,
             admissions: admission::Admissions::default(),
             reactors,
         });
@@ -97,7 +100,7 @@ impl RpcServer {
         Arc::clone(&self.shared.metrics)
     }
 
-    /// Stops accepting, closes all connections and waits until their tasks have ended.
+    /// Stops accepting, closes all connections and waits until their threads have ended.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct RpcServerOptions {
     /// Name in log lines and thread names.
     pub name: &'static str,
-    /// Threads that serve connections, each its own; 0: connections live in the runtime the server is started in.
+    /// Threads that serve connections, each its own; one at least.
     pub reactors: usize,
     /// Longest request frame in bytes (`ipc.maximum.data.length`); a longer one drops the connection.
     pub max_frame_len: usize,
@@ -43,7 +43,7 @@ impl Default for RpcServerOptions {
     fn default() -> Self {
         Self {
             name: "rpc",
-            reactors: 0,
+            reactors: 1,
             max_frame_len: 128 << 20,
             max_connections: 65_536,
             max_connections_per_address: 16_384,

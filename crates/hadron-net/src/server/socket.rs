@@ -2,15 +2,15 @@
 //!
 //! What it does not do: keep bytes. Reads go through one buffer of the thread, so an idle connection has none.
 //! Invariant: readiness is given up when a call met the end of what the kernel had, so that nobody asks in vain; what
-//! comes later is announced anew (edge-triggered).
+//! comes later is announced anew (edge-triggered). Only the peer's end is announced once for all.
 
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use std::cell::RefCell;
 use std::io;
-use std::task::{Context, Poll, ready};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Most bytes of one read.
 const READ_LEN: usize = 64 * 1024;
@@ -19,73 +19,87 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_LEN]);
 }
 
-pub(crate) struct Socket(TcpStream);
+pub(crate) struct Socket {
+    stream: TcpStream,
+    is_readable: bool,
+    is_writable: bool,
+    /// The peer closed its side: a read never waits again.
+    is_ending: bool,
+}
 
 impl Socket {
-    /// Takes over a socket that is non-blocking already. Must be called inside the runtime it is to live in.
-    ///
-    /// Errors: the runtime's event queue is full.
-    pub(crate) fn new(stream: std::net::TcpStream) -> io::Result<Self> {
-        TcpStream::from_std(stream).map(Self)
-    }
+    /// What the event queue must announce, as edges.
+    pub(crate) const EVENTS: EventFlags = EventFlags::IN
+        .union(EventFlags::OUT)
+        .union(EventFlags::RDHUP)
+        .union(EventFlags::ET);
 
-    /// Hands to `take` what has come; 0 bytes: the peer closed its side.
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, take: impl FnOnce(&[u8])) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            let received = BUFFER.with_borrow_mut(|buffer| {
-                let room = buffer.len();
-                self.call(Interest::READABLE, || {
-                    let (len, _) = rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::empty())?;
-                    Ok((len, len > 0 && len < room))
-                })
-            });
-            if let Some(len) = received? {
-                BUFFER.with_borrow(|buffer| take(&buffer[..len]));
-                return Poll::Ready(Ok(len));
-            }
+    /// Takes over a socket that is non-blocking already; its first readiness is announced like all others.
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            is_readable: false,
+            is_writable: false,
+            is_ending: false,
         }
     }
 
-    /// Writes a beginning of `bytes`, which must not be empty. Returns its length.
-    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            let sent = self.call(Interest::WRITABLE, || {
-                let len = rustix::net::send(&self.0, bytes, SendFlags::NOSIGNAL)?;
-                Ok((len, len < bytes.len()))
-            });
-            match sent? {
-                Some(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Some(len) => return Poll::Ready(Ok(len)),
-                None => {}
-            }
-        }
+    /// Takes note of what the event queue announced.
+    pub(crate) fn announce(&mut self, events: EventFlags) {
+        let ended = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+        self.is_ending |= events.intersects(ended);
+        self.is_readable |= events.intersects(EventFlags::IN | ended);
+        self.is_writable |= events.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
     }
 
-    /// Makes one call, which tells how many bytes it moved and whether it met the end. `None`: try again when ready.
-    fn call(
-        &self,
-        interest: Interest,
-        call: impl FnOnce() -> rustix::io::Result<(usize, bool)>,
-    ) -> io::Result<Option<usize>> {
-        let mut moved = None;
-        let tried = self.0.try_io(interest, || match call() {
-            Ok((len, met_end)) => {
-                moved = Some(len);
-                // tokio's way to say that the socket is not ready any more.
-                if met_end {
-                    Err(io::ErrorKind::WouldBlock.into())
-                } else {
-                    Ok(())
+    /// Hands to `take` what has come, once. `None`: nothing has; 0 bytes: the peer closed its side.
+    pub(crate) fn read(&mut self, take: impl FnOnce(&[u8])) -> io::Result<Option<usize>> {
+        if !self.is_readable {
+            return Ok(None);
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            match retry(|| rustix::net::recv(&self.stream, &mut buffer[..], RecvFlags::empty()))? {
+                Some((len, _)) => {
+                    self.is_readable = self.is_ending || len == buffer.len() || len == 0;
+                    take(&buffer[..len]);
+                    Ok(Some(len))
+                }
+                None => {
+                    self.is_readable = false;
+                    Ok(None)
                 }
             }
-            Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        });
-        match tried {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(moved),
+        })
+    }
+
+    /// Writes a beginning of `bytes`, which must not be empty, and returns its length. `None`: there is no room.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        if !self.is_writable {
+            return Ok(None);
+        }
+        let sent = retry(|| rustix::net::send(&self.stream, bytes, SendFlags::NOSIGNAL))?;
+        if sent == Some(0) {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.is_writable = sent == Some(bytes.len());
+        Ok(sent)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// Makes a call until no signal disturbs it. `None`: it would block.
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<Option<T>> {
+    loop {
+        match call() {
+            Ok(done) => return Ok(Some(done)),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -93,60 +107,85 @@ impl Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
+    use rustix::event::epoll;
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
 
-    fn pair() -> (Socket, TcpStream) {
+    struct Watched {
+        socket: Socket,
+        events: OwnedFd,
+    }
+
+    fn pair() -> (Watched, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let peer = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
         let (ours, _) = listener.accept().expect("accept");
         ours.set_nonblocking(true).expect("non-blocking");
-        (Socket::new(ours).expect("register"), peer)
+        let socket = Socket::new(ours);
+        let events = epoll::create(epoll::CreateFlags::CLOEXEC).expect("event queue");
+        epoll::add(&events, &socket, epoll::EventData::new_u64(0), Socket::EVENTS).expect("watch");
+        (Watched { socket, events }, peer)
     }
 
-    async fn read(socket: &Socket) -> io::Result<Vec<u8>> {
-        let mut taken = Vec::new();
-        poll_fn(|cx| socket.poll_read(cx, |bytes| taken = bytes.to_vec())).await?;
-        Ok(taken)
+    impl Watched {
+        fn wait(&mut self) {
+            let mut ready = Vec::with_capacity(1);
+            epoll::wait(&self.events, rustix::buffer::spare_capacity(&mut ready), None).expect("wait");
+            self.socket.announce(ready[0].flags);
+        }
+
+        fn read(&mut self) -> Vec<u8> {
+            let mut taken = Vec::new();
+            while self
+                .socket
+                .read(|bytes| taken = bytes.to_vec())
+                .expect("read")
+                .is_none()
+            {
+                self.wait();
+            }
+            taken
+        }
     }
 
-    #[tokio::test]
-    async fn bytes_and_the_end_are_read_as_they_come() {
-        let (socket, mut peer) = pair();
+    #[test]
+    fn bytes_and_the_end_are_read_as_they_come() {
+        let (mut watched, mut peer) = pair();
         for part in [&b"one"[..], b"two"] {
             peer.write_all(part).expect("send");
-            assert_eq!(read(&socket).await.expect("read"), part);
+            assert_eq!(watched.read(), part);
         }
         // Bytes and the end at once: both are seen.
         peer.write_all(b"last").expect("send");
         drop(peer);
-        assert_eq!(read(&socket).await.expect("read"), b"last");
-        assert_eq!(read(&socket).await.expect("read"), b"");
+        assert_eq!(watched.read(), b"last");
+        assert_eq!(watched.read(), b"");
     }
 
-    #[tokio::test]
-    async fn much_is_read_in_parts() {
-        let (socket, mut peer) = pair();
+    #[test]
+    fn much_is_read_in_parts() {
+        let (mut watched, mut peer) = pair();
         let sent: Vec<u8> = (0..5 * READ_LEN + 7).map(|at| (at % 251) as u8).collect();
         let copy = sent.clone();
         let sender = std::thread::spawn(move || peer.write_all(&copy));
         let mut received = Vec::new();
         while received.len() < sent.len() {
-            received.extend(read(&socket).await.expect("read"));
+            received.extend(watched.read());
         }
         sender.join().expect("joined").expect("sent");
         assert!(received == sent, "every byte in its place");
     }
 
-    #[tokio::test]
-    async fn a_full_socket_takes_the_rest_later() {
-        let (socket, mut peer) = pair();
+    #[test]
+    fn a_full_socket_takes_the_rest_later() {
+        let (mut watched, mut peer) = pair();
         let sent = vec![9; 32 << 20];
+        watched.wait();
         let mut at = 0;
         // The first write that finds the socket full.
-        while let Poll::Ready(len) = poll_fn(|cx| Poll::Ready(socket.poll_write(cx, &sent[at..]))).await {
-            at += len.expect("written");
+        while let Some(len) = watched.socket.write(&sent[at..]).expect("write") {
+            at += len;
             assert!(at < sent.len(), "a socket is full some time");
         }
         let reader = std::thread::spawn(move || {
@@ -154,9 +193,12 @@ mod tests {
             peer.read_to_end(&mut received).map(|_| received.len())
         });
         while at < sent.len() {
-            at += poll_fn(|cx| socket.poll_write(cx, &sent[at..])).await.expect("written");
+            match watched.socket.write(&sent[at..]).expect("write") {
+                Some(len) => at += len,
+                None => watched.wait(),
+            }
         }
-        drop(socket);
+        drop(watched);
         assert_eq!(reader.join().expect("joined").expect("read"), sent.len());
     }
 }

@@ -52,6 +52,7 @@ impl RpcProtocol for Echo {
             "big" => Reply::Ready(Ok(Bytes::from(vec![0; 32 << 10]))),
             "fail" => Reply::error(missing(&body)),
             "failLater" => Reply::Later(Box::pin(async move { Err(missing(&body)) })),
+            "panicAtOnce" => panic!("asked to"),
             "panic" => Reply::Later(Box::pin(async move { panic!("asked to") })),
             "user" => {
                 let user = &context.user;
