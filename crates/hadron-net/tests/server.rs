@@ -102,11 +102,13 @@ async fn answers_leave_when_they_are_ready() {
     client.call(3, "echo", b"quick").await;
     client.frame().await.expect("inline").check_success(3, b"quick");
     client.call(4, "release", b"waits").await;
-    client.frame().await.expect("release").check_success(4, b"waits");
-    client.frame().await.expect("waiting").check_success(2, b"waits");
+    let [waiting, release] = client.two_frames().await;
+    waiting.check_success(2, b"waits");
+    release.check_success(4, b"waits");
     client.call(5, "release", b"spawned").await;
-    client.frame().await.expect("release").check_success(5, b"spawned");
-    client.frame().await.expect("spawned").check_success(1, b"spawned");
+    let [spawned, release] = client.two_frames().await;
+    spawned.check_success(1, b"spawned");
+    release.check_success(5, b"spawned");
 }
 
 #[tokio::test]
@@ -419,8 +421,9 @@ async fn idle_connections_go_when_there_are_many() {
     busy.call(1, "hold", b"busy").await;
     assert!(idle.read_to_end().await.is_empty());
     busy.call(2, "release", b"busy").await;
-    busy.frame().await.expect("release").check_success(2, b"busy");
-    busy.frame().await.expect("held").check_success(1, b"busy");
+    let [held, release] = busy.two_frames().await;
+    held.check_success(1, b"busy");
+    release.check_success(2, b"busy");
 }
 
 #[tokio::test]

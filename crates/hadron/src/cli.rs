@@ -166,6 +166,14 @@ impl Command {
         }
     }
 
+    /// Who writes the log.
+    pub(crate) fn log_writer(&self) -> crate::logging::Writer {
+        match self {
+            Self::Namenode(_) | Self::Datanode(_) => crate::logging::Writer::Thread,
+            _ => crate::logging::Writer::Caller,
+        }
+    }
+
     /// Does it.
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self {

@@ -14,6 +14,7 @@ mod fsck;
 mod getconf;
 mod hdfs;
 mod lifetime;
+mod log_lines;
 mod logging;
 mod mini;
 mod settings;
@@ -28,8 +29,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    logging::init(cli.command.default_log_level());
-    match cli.command.run() {
+    let lines = logging::init(cli.command.default_log_level(), cli.command.log_writer());
+    let done = cli.command.run();
+    drop(lines);
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("hadron: {error:#}");

@@ -251,6 +251,12 @@ impl RawClient {
     pub async fn call(&mut self, call_id: i32, method: &str, body: &[u8]) {
         self.send(&call_frame(call_id, method, body)).await;
     }
+    /// Two answers, by the numbers of their calls: who releases a call and who is released answer from two threads.
+    pub async fn two_frames(&mut self) -> [Frame; 2] {
+        let mut answers = [self.frame().await, self.frame().await].map(|frame| frame.expect("an answer"));
+        answers.sort_unstable_by_key(|answer| answer.header.call_id);
+        answers
+    }
     /// The next response; `None` when the server closed the connection.
     pub async fn frame(&mut self) -> Option<Frame> {
         loop {
