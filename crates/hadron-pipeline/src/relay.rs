@@ -210,9 +210,10 @@ pub enum RelayError {
 pub enum WaitsFor {
     /// No packet is pending: the next [`Relay::packet_received`].
     Packet,
-    /// The oldest packet is not stored yet: [`Relay::packet_stored`].
+    /// Of the oldest packet only the word that it is stored is missing: [`Relay::packet_stored`].
     Local,
-    /// The oldest packet is stored; its downstream ack is not here: [`Relay::ack_received`].
+    /// The oldest packet's downstream ack is not here, whether it is stored or not: [`Relay::ack_received`]. It is read
+    /// also while the packet is on its way: a mirror that takes nothing any more is found out by its silence only.
     Downstream,
     /// [`RelayCommand::Finalize`] was given: [`Relay::block_finalized`].
     Finalized,
@@ -317,8 +318,10 @@ impl Relay {
         }
         match self.pending.front() {
             None => WaitsFor::Packet,
-            Some(head) if head.local.is_none() => WaitsFor::Local,
-            Some(_) => WaitsFor::Downstream,
+            Some(head) if self.mirror_alive && self.config.sends_acks() && head.downstream.is_none() => {
+                WaitsFor::Downstream
+            }
+            Some(_) => WaitsFor::Local,
         }
     }
 

@@ -13,7 +13,7 @@ use super::responder::{Pipeline, Responder, error_of};
 use super::write_behind::{Hints, WriteBehind};
 use crate::shared::Shared;
 use hadron_env::disk::PageHint;
-use hadron_pipeline::relay::{CHECKSUM_ERROR_LINGER, CloseReason, LocalOutcome, PacketSteps, Relay};
+use hadron_pipeline::relay::{CHECKSUM_ERROR_LINGER, CloseReason, LocalOutcome, PacketSteps, Relay, WaitsFor};
 use hadron_replica::{ChunkFormat, Packet, ReplicaWriter};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -201,6 +201,9 @@ impl Receiver<'_> {
         let mut refused = None;
         {
             let mut relay = self.pipeline.relay.lock();
+            if relay.waits_for() == WaitsFor::Packet {
+                *self.pipeline.busy_since.lock() = Instant::now();
+            }
             for (at, packet) in packets {
                 match relay.packet_received(&packet.header, packet.data - packet.sums) {
                     Ok(steps) => accepted.push((at, packet, steps)),
@@ -337,6 +340,7 @@ impl Receiver<'_> {
         }
         let bytes = &self.inbox.available()[..at + packet.len];
         let start = Instant::now();
+        *self.pipeline.sent.lock() = start;
         let sent = (&**mirror).write_all(bytes);
         if let Some(writer) = &self.writer {
             self.shared

@@ -16,6 +16,12 @@ use parking_lot::{Condvar, Mutex};
 use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Share of the read time-out after which a mirror that leaves has been kept waiting (Hadoop: as much).
+const MAX_IDLE_SHARE: f64 = 0.9;
+/// The least time an ack is waited for.
+const SHORTEST_READ: Duration = Duration::from_millis(1);
 
 /// What receiver and responder share about one block.
 pub(super) struct Pipeline {
@@ -25,6 +31,10 @@ pub(super) struct Pipeline {
     pub(super) writer: Mutex<Option<ReplicaWriter>>,
     /// The first failure on the responder's side.
     pub(super) failure: Mutex<Option<OpError>>,
+    /// When sending to the mirror last began.
+    pub(super) sent: Mutex<Instant>,
+    /// When a packet last came while no other one waited for its ack.
+    pub(super) busy_since: Mutex<Instant>,
 }
 
 impl Pipeline {
@@ -34,6 +44,8 @@ impl Pipeline {
             changed: Condvar::new(),
             writer: Mutex::new(None),
             failure: Mutex::new(None),
+            sent: Mutex::new(Instant::now()),
+            busy_since: Mutex::new(Instant::now()),
         }
     }
 
@@ -98,8 +110,8 @@ impl Responder {
                         return reason;
                     }
                 }
-                Step::ReadAck => self.read_downstream(&mut inbox),
-                Step::Listen => self.listen_downstream(&mut inbox),
+                Step::ReadAck => self.read_downstream(mirror, &mut inbox),
+                Step::Listen => self.listen_downstream(mirror, &mut inbox),
                 Step::Idle => return CloseReason::LocalFailure,
             }
         }
@@ -122,30 +134,58 @@ impl Responder {
         }
     }
 
-    /// Waits for the beginning of an ack while none is due. Silence is no failure, however long it lasts; the receiver
-    /// wakes this thread by closing the mirror.
-    fn listen_downstream(&self, inbox: &mut Inbox) {
+    /// Waits for the beginning of an ack while none is due. Silence is no failure, however long it lasts, unless a packet
+    /// came meanwhile: from then on the mirror has its time. The receiver wakes this thread by closing the mirror.
+    fn listen_downstream(&self, mirror: &TcpStream, inbox: &mut Inbox) {
         match inbox.need(1) {
-            Ok(()) => self.read_downstream(inbox),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) => self.lost_downstream(&error),
+            Ok(()) => self.read_downstream(mirror, inbox),
+            Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                self.lost_downstream(mirror, &error);
+            }
+            Err(_) if self.pipeline.relay.lock().waits_for() == WaitsFor::Downstream => {
+                let patience = mirror.read_timeout().ok().flatten();
+                let left = patience.map(|all| all.saturating_sub(self.pipeline.busy_since.lock().elapsed()));
+                // No time at all would mean for ever.
+                let _ = mirror.set_read_timeout(left.map(|left| left.max(SHORTEST_READ)));
+                self.read_downstream(mirror, inbox);
+                let _ = mirror.set_read_timeout(patience);
+            }
+            Err(_) => {}
         }
     }
 
-    fn read_downstream(&self, inbox: &mut Inbox) {
+    fn read_downstream(&self, mirror: &TcpStream, inbox: &mut Inbox) {
         match read_ack(inbox) {
             Ok(ack) => self.pipeline.update(|relay| relay.ack_received(ack)),
-            Err(error) => self.lost_downstream(&error),
+            Err(error) => self.lost_downstream(mirror, &error),
         }
     }
 
-    fn lost_downstream(&self, error: &io::Error) {
+    /// The next node is to blame, unless it left because nothing came from here for too long: then the upstream decides
+    /// whether it was this node or one further up, by how this connection ends.
+    fn lost_downstream(&self, mirror: &TcpStream, error: &io::Error) {
+        let was_starved = error.kind() == ErrorKind::UnexpectedEof && self.is_late();
         self.pipeline.update(|relay| {
-            if relay.mirror_alive() && !matches!(relay.waits_for(), WaitsFor::Ended) {
+            let is_news =
+                relay.mirror_alive() && !matches!(relay.waits_for(), WaitsFor::Ended) && !relay.is_head_corrupt();
+            if is_news && was_starved {
+                tracing::warn!(block = %self.block, "the next node left: this one, or one before it, was too slow");
+                relay.local_failed();
+                return;
+            }
+            if is_news {
                 tracing::warn!(block = %self.block, %error, "lost the acks of the next node");
             }
             relay.mirror_failed();
         });
+        // A receiver that waits for a silent node to take more goes on without it, and so does its upstream.
+        let _ = mirror.shutdown(Shutdown::Both);
+    }
+
+    /// Whether nothing was sent to the mirror for most of the time that it waits for packets.
+    fn is_late(&self) -> bool {
+        let patience = self.shared.settings.socket_timeout;
+        self.pipeline.sent.lock().elapsed() > patience.mul_f64(MAX_IDLE_SHARE)
     }
 
     fn execute(&self, command: RelayCommand, due: &mut BytesMut) -> Option<CloseReason> {

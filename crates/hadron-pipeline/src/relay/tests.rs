@@ -95,7 +95,9 @@ fn a_middle_node_merges_acks_in_order() {
     let first = receive(&mut relay, packet(0, 0, 512));
     let second = receive(&mut relay, packet(1, 512, 512));
     assert!(first.forward && !first.verify);
+    assert_eq!(relay.waits_for(), WaitsFor::Downstream, "stored or not");
     relay.ack_received(PipelineAck::new(0, [Success, Success]));
+    assert_eq!(relay.waits_for(), WaitsFor::Local);
     relay.ack_received(PipelineAck::new(1, [Success, Success]));
     relay.packet_stored(second.ticket, LocalOutcome::Stored);
     assert_eq!(relay.poll_command(), None, "the first packet is not stored here");
