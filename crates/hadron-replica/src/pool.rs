@@ -287,11 +287,7 @@ impl Pool {
         new: NewReplica<'_>,
     ) -> ReplicaResult<ReplicaWriter> {
         let state = state::after(None, step).ok_or_else(|| wrong(block.id, ReplicaState::Temporary, "create"))?;
-        let stays = |old: &Entry| match old {
-            Entry::Active(_) => false,
-            Entry::Recovering(running) => !running.gives_way(block, step),
-            Entry::Finalized(_) | Entry::Deleting => true,
-        };
+        let stays = |old: &Entry| !matches!(old, Entry::Active(_)) && !gives_way(old, block, step);
         if let Some(old) = self.entry(block.id).filter(stays) {
             return Err(exists(block.id, &old));
         }
@@ -331,7 +327,7 @@ impl Pool {
         }
     }
 
-    /// Puts a new replica into the map; an older unfinished one, or one that a recovery left out, makes room for a copy.
+    /// Puts a new replica into the map; an older one makes room for a copy, unless a recovery may still want it.
     fn enter_map(&self, block: &Block, step: Step, replica: &Arc<ActiveReplica>) -> ReplicaResult<()> {
         loop {
             let old = {
@@ -348,9 +344,7 @@ impl Pool {
             };
             match &old {
                 Entry::Active(active) => self.supersede(active, block, step)?,
-                Entry::Recovering(running) if running.gives_way(block, step) => {
-                    self.remove_recovering(block.id, &old, running)?;
-                }
+                other if gives_way(other, block, step) => self.remove_outdated(block.id, other)?,
                 other => return Err(exists(block.id, other)),
             }
         }
@@ -921,6 +915,18 @@ impl Finalized {
 
 fn out_of_use(replica: &ActiveReplica) -> ReplicaError {
     ReplicaError::VolumeFailed(replica.home.volume.dir().to_owned())
+}
+
+/// Whether a replica that nobody writes makes room for the one that `step` makes of `block`.
+fn gives_way(old: &Entry, block: &Block, step: Step) -> bool {
+    let (state, stamp) = Pool::describe(old);
+    let is_over = match old {
+        // The block has the stamp of this recovery or of a later one, which was finished without this replica.
+        Entry::Recovering(running) => running.recovery_id <= block.generation_stamp,
+        Entry::Finalized(_) => true,
+        Entry::Active(_) | Entry::Deleting => false,
+    };
+    is_over && stamp < block.generation_stamp && state::after(Some(state), step).is_some()
 }
 
 fn exists(block: BlockId, entry: &Entry) -> ReplicaError {

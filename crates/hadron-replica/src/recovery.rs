@@ -36,17 +36,6 @@ pub(crate) struct Recovering {
     working: Mutex<()>,
 }
 
-impl Recovering {
-    /// Whether a replica that `step` makes of `block` takes the place of this one: the block has the stamp of this
-    /// recovery or of a later one, which was finished without this replica.
-    pub(crate) fn gives_way(&self, block: &Block, step: Step) -> bool {
-        let (_, stamp) = Pool::describe(&self.original);
-        state::after(Some(ReplicaState::Rur), step).is_some()
-            && self.recovery_id <= block.generation_stamp
-            && stamp < block.generation_stamp
-    }
-}
-
 /// What a DataNode says of its replica when a recovery begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecoveryInfo {
@@ -323,15 +312,19 @@ impl Pool {
         Ok(self.placed(copy, home))
     }
 
-    /// Removes a replica that a recovery had set aside; nothing is done if it is no longer there.
-    pub(crate) fn remove_recovering(&self, id: BlockId, entry: &Entry, running: &Recovering) -> ReplicaResult<()> {
-        let _idle = running.working.lock();
+    /// Removes a replica that nobody writes, in favour of a newer one; nothing is done if it is no longer there.
+    pub(crate) fn remove_outdated(&self, id: BlockId, entry: &Entry) -> ReplicaResult<()> {
+        let _idle = match entry {
+            Entry::Recovering(running) => Some(running.working.lock()),
+            _ => None,
+        };
         if !self.swap_entry(id, entry, Entry::Deleting) {
             return Ok(());
         }
-        let Place { block, dir, home } = self.place(id, &running.original);
+        let original = entry.clone().effective();
+        let Place { block, dir, home } = self.place(id, &original);
         let names = [layout::data_name(id), layout::meta_name(id, block.generation_stamp)];
-        let removed = match &running.original {
+        let removed = match &original {
             Entry::Active(replica) => {
                 replica.abandon();
                 replica.uncount_used();
@@ -344,7 +337,7 @@ impl Pool {
             }
         };
         self.unclaim(id);
-        tracing::info!(%block, recovery_id = %running.recovery_id, "removed a replica that its recovery left out");
+        tracing::info!(%block, "an outdated replica made room for a copy");
         removed
     }
 

@@ -65,10 +65,11 @@ pub const TRANSITIONS: &[(Option<ReplicaState>, Step, ReplicaState)] = &[
     (Some(Temporary), Step::Adopt, Rbw),
     (Some(Temporary), Step::ReceiveCopy, Temporary),
     (Some(Rbw), Step::ReceiveCopy, Temporary),
-    // Hadoop refuses this one; a copy with a newer stamp comes only when the NameNode has given the old replica up.
+    // Hadoop takes these in copies that a client orders and refuses them in those of the NameNode. A copy with a newer
+    // stamp comes only when the old replica was given up: from an append, from a recovery that went on without it.
     (Some(Rwr), Step::ReceiveCopy, Temporary),
-    // This one, too: the recovery that set the replica aside was finished without it.
     (Some(Rur), Step::ReceiveCopy, Temporary),
+    (Some(Finalized), Step::ReceiveCopy, Temporary),
     (Some(Finalized), Step::Append, Rbw),
     (Some(Rbw), Step::Recover, Rbw),
     (Some(Rbw), Step::Restart, Rwr),
@@ -108,7 +109,6 @@ mod tests {
             (Some(Temporary), Step::Append),
             (Some(Temporary), Step::Recover),
             (Some(Rur), Step::Finalize),
-            (Some(Finalized), Step::ReceiveCopy),
             (Some(Temporary), Step::Restart),
             (Some(Temporary), Step::BeginRecovery),
             (None, Step::Finalize),

@@ -491,13 +491,17 @@ fn a_close_that_meets_a_finalizing_writer_finds_the_finalized_replica() {
 }
 
 #[test]
-fn a_block_exists_once_and_a_newer_copy_replaces_an_unfinished_one() {
+fn a_block_exists_once_and_a_newer_copy_replaces_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(&[dir.path()]);
     let exists = |result: ReplicaResult<ReplicaWriter>| matches!(result, Err(ReplicaError::AlreadyExists { .. }));
     write_block(&store, &block(1, 1001, 0), b"x");
     assert!(exists(store.create_rbw(&block(1, 1002, 0), new_replica())));
-    assert!(exists(store.create_temporary(&block(1, 1002, 0), new_replica())));
+    assert!(exists(store.create_temporary(&block(1, 1001, 0), new_replica())));
+    let mut copy = store.create_temporary(&block(1, 1002, 0), new_replica()).unwrap();
+    put(&mut copy, b"xyz", 0, 3).unwrap();
+    copy.finalize(Some(3)).unwrap();
+    assert_eq!(reported(&store), [(1, 1002, 3, ReplicaState::Finalized)]);
     let open = store.create_rbw(&block(2, 1001, 0), new_replica()).unwrap();
     assert!(exists(store.create_rbw(&block(2, 1002, 0), new_replica())));
     assert!(exists(store.create_temporary(&block(2, 1001, 0), new_replica())));
