@@ -12,6 +12,7 @@ use hadron_env::durable;
 use hadron_env::{Disk, DiskFile, Open};
 use hadron_types::{Epoch, LogIndex, TimeMs};
 
+use crate::aligned::AlignedBuffer;
 use crate::batch::{BLOCK_BYTES, put, read_u32, read_u64};
 
 const MAGIC: &[u8; 8] = b"HDRNSEG1";
@@ -19,8 +20,8 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
 /// Where the first batch begins.
 pub(crate) const FIRST_BATCH_OFFSET: u64 = BLOCK_BYTES as u64;
-/// Bytes written at a time when a segment is filled with zeros.
-const FILL_BYTES: usize = 1 << 20;
+/// Bytes written at a time when a segment is filled with zeros: what a batch then waits for at the device.
+const FILL_BYTES: usize = 256 << 10;
 
 /// What the first block of a segment says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,9 +88,13 @@ impl SegmentHeader {
 
 /// Makes the spare segment of `dir` (a `current` directory): `len` bytes of zeros, durable.
 pub(crate) fn prepare_spare(disk: &dyn Disk, dir: &Path, len: u64) -> io::Result<()> {
-    let file = disk.open(&dir.join(SPARE_NAME), Open::TRUNCATE)?;
+    // Past the page cache: nobody reads the zeros, and a whole segment of them written back at once would hold up the
+    // batches that are written meanwhile.
+    let file = disk.open(&dir.join(SPARE_NAME), Open::TRUNCATE.with_direct())?;
     file.allocate(0, len)?;
-    let zeros = vec![0; FILL_BYTES.min(usize::try_from(len).unwrap_or(FILL_BYTES))];
+    let mut zeros = AlignedBuffer::default();
+    zeros.fill(&vec![0; FILL_BYTES]);
+    let zeros = zeros.as_slice();
     let mut done = 0;
     while done < len {
         let count = usize::try_from(len - done).unwrap_or(usize::MAX).min(zeros.len());

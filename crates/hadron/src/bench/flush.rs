@@ -1,10 +1,11 @@
 //! `hadron bench flush`: how long a writer waits until its bytes are safe.
 //!
 //! One operation is: write a record and hflush it (`hflush`), write and hsync it (`hsync`), or reopen the file, append a
-//! record and close it (`append`). Each task has a file of its own; making and removing it is outside the measured time.
+//! record and close it (`append`). Each task has a file of its own; making and removing it is outside the measured time,
+//! and so is waiting, before an append, for the DataNodes to report the replicas of the close before.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -17,6 +18,10 @@ use super::figures::Figures;
 use super::io::pattern;
 use super::server_cpu::ServerPids;
 use crate::cli::ConfArgs;
+
+/// How often the NameNode is asked whether it knows all replicas, and how long at most.
+const REPLICAS_EVERY: Duration = Duration::from_millis(1);
+const REPLICAS_WITHIN: Duration = Duration::from_secs(30);
 
 /// `hadron bench flush`.
 #[derive(Args)]
@@ -169,6 +174,7 @@ async fn append(
     writer.write_all(record).await?;
     writer.close().await?;
     for _ in 0..turns {
+        all_reported(fs, path, replication).await?;
         let started = Instant::now();
         let mut writer = fs.append(path).await?;
         writer.write_all(record).await?;
@@ -176,6 +182,25 @@ async fn append(
         figures.add(started.elapsed());
     }
     check_len(fs, path, record, turns, "appends").await
+}
+
+/// Waits until the last block's replicas are known: a file that is appended to sooner has a pipeline of fewer.
+async fn all_reported(fs: &HadronFs, path: &FsPath, replication: u32) -> Result<()> {
+    let known = async {
+        loop {
+            let len = fs.existing_status(path).await?.len;
+            let blocks = fs.block_locations(path, len.saturating_sub(1), 1).await?;
+            if blocks
+                .last()
+                .is_none_or(|block| block.locations.len() >= replication as usize)
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(REPLICAS_EVERY).await;
+        }
+    };
+    let waited = tokio::time::timeout(REPLICAS_WITHIN, known).await;
+    waited.with_context(|| format!("{path} has not got {replication} replicas; are there enough DataNodes?"))?
 }
 
 /// Nothing counts as written that is not there in the end: the first record, and one for each of `turns`.
