@@ -191,17 +191,15 @@ impl Shared {
         links.iter().filter(|link| link.serves(pool)).cloned().collect()
     }
 
-    /// Queues news for every NameNode of the pool; finished and deleted replicas wake it at once.
+    /// Queues news for every NameNode of the pool.
     pub(crate) fn tell(&self, pool: &BlockPoolId, news: &ReplicaNews) {
-        if news.kind == NewsKind::Received {
-            self.metrics.blocks_written.inc();
-        }
         for link in self.links_of(pool) {
             link.tell(news.clone());
         }
     }
 
-    /// As [`Self::tell`] for a finalized replica.
+    /// Tells of a finalized replica at once, unless it was deleted meanwhile: those news are the newer ones, and behind
+    /// them these would bring it back.
     pub(crate) fn tell_received(&self, pool: &BlockPoolId, replica: &FinalizedReplica) {
         let news = ReplicaNews {
             block: replica.block,
@@ -210,7 +208,10 @@ impl Shared {
             storage_type: replica.storage_type,
             delete_hint: String::new(),
         };
-        self.tell(pool, &news);
+        self.metrics.blocks_written.inc();
+        for link in self.links_of(pool) {
+            link.tell_unless(news.clone(), || !self.store.has_reported(pool, replica.block.id));
+        }
     }
 
     /// Tells of a replica whose files are gone, unless the block came back meanwhile: its news are the newer ones.
