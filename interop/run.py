@@ -43,6 +43,7 @@ JUDGES = [
     ("exceptions", [], False),
     ("oracle", ["hdfs-native"], False),
     ("lease_recovery", ["hdfs-native"], False),
+    ("pipeline_faults", ["hdfs-native"], False),
     ("mixed_pipelines", [], False),
     ("fuzz_ports", ["hdfs-native"], False),
 ]
