@@ -87,10 +87,24 @@ impl VolumeDisk {
         } else {
             note(&self.trouble, opened)
         }?;
-        Ok(VolumeFile {
+        Ok(self.file(file))
+    }
+    fn file(&self, file: Arc<dyn DiskFile>) -> VolumeFile {
+        VolumeFile {
             file,
             trouble: self.trouble.clone(),
-        })
+        }
+    }
+    /// Makes or empties `path`, its content near what `dir` holds. A missing `dir` is no trouble: the caller makes it.
+    pub(crate) fn create_near(&self, dir: &Path, path: &Path) -> io::Result<VolumeFile> {
+        let made = note(&self.trouble, self.disk.create_near(dir, path))?;
+        Ok(self.file(made))
+    }
+    /// Hints that what is made in `dir` belongs apart.
+    pub(crate) fn spread(&self, dir: &Path) {
+        if let Err(error) = self.disk.spread(dir) {
+            tracing::debug!(%error, dir = %dir.display(), "the file system takes no hint about its directories");
+        }
     }
     pub(crate) fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         note(&self.trouble, self.disk.create_dir_all(path))

@@ -12,17 +12,27 @@ use hadron_env::disk::Open;
 use hadron_types::{Block, BlockId, GenerationStamp};
 use std::path::Path;
 
-/// Creates both files of a new replica; the meta file gets its header. Files already there are leftovers: every replica
-/// that counts is in the map, and the map had none.
+/// Creates both files of a new replica in `dir`; the meta file gets its header. Files already there are leftovers: every
+/// replica that counts is in the map, and the map had none. `home`: the block directory it will be moved to.
+///
+/// The files are made near `home`: a file stays where its directory had it made, so that else all blocks of a volume
+/// would lie around `rbw`. There ext4 searches long for an inode while it may not use those of files deleted just now.
 pub(crate) fn create_files(
     disk: &VolumeDisk,
     dir: &Path,
+    home: &Path,
     block: &Block,
     format: ChunkFormat,
 ) -> ReplicaResult<(VolumeFile, VolumeFile)> {
     let create = |path: &Path| {
-        disk.open(path, Open::TRUNCATE)
-            .map_err(ReplicaError::io("create", path))
+        match disk.create_near(home, path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                make_block_dir(disk, home);
+                disk.open(path, Open::TRUNCATE)
+            }
+            made => made,
+        }
+        .map_err(ReplicaError::io("create", path))
     };
     let data_path = dir.join(layout::data_name(block.id));
     let meta_path = dir.join(layout::meta_name(block.id, block.generation_stamp));
@@ -42,6 +52,19 @@ pub(crate) fn create_files(
             }
             Err(error)
         }
+    }
+}
+
+/// Makes a block directory ahead of the replicas that will move there, apart from the others. Without it they are made
+/// elsewhere, and moving them makes it or tells what is wrong.
+fn make_block_dir(disk: &VolumeDisk, dir: &Path) {
+    let above = dir.parent().unwrap_or(dir);
+    let made = disk.create_dir_all(above).and_then(|()| {
+        disk.spread(above);
+        disk.create_dir_all(dir)
+    });
+    if let Err(error) = made {
+        tracing::debug!(%error, dir = %dir.display(), "cannot make a block directory ahead of its replicas");
     }
 }
 

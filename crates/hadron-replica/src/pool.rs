@@ -305,7 +305,8 @@ impl Pool {
         }
         let number = replica.enter(new.interrupt);
         let dir = replica.dir(state);
-        match create_files(home.disk(), &dir, block, new.format) {
+        let to = home.finalized().join(layout::finalized_dir(block.id));
+        match create_files(home.disk(), &dir, &to, block, new.format) {
             Ok((data, meta)) => {
                 replica.count_used(META_HEADER_LEN as i64);
                 let path = dir.join(layout::data_name(block.id));

@@ -145,6 +145,17 @@ impl Disk for FaultyDisk {
             path: path.to_owned(),
         }))
     }
+    fn create_near(&self, dir: &Path, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.rules.ask(DiskCall::Open, path)?;
+        Ok(Arc::new(FaultyFile {
+            below: self.below.create_near(dir, path)?,
+            rules: self.rules.clone(),
+            path: path.to_owned(),
+        }))
+    }
+    fn spread(&self, dir: &Path) -> io::Result<()> {
+        self.below.spread(dir)
+    }
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         self.rules.ask(DiskCall::CreateDir, path)?;
         self.below.create_dir_all(path)

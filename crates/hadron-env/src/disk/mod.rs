@@ -120,6 +120,19 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>>;
     /// Makes a directory and its absent parents. Durable after `sync_dir` of each parent.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes or empties the file `path`, which need not lie in `dir`; a file system that keeps what one directory holds
+    /// together puts a new file where it keeps that of `dir`. A hint: where it cannot be had, the file is made all the same.
+    ///
+    /// Errors: `NotFound` also when `dir` is missing.
+    fn create_near(&self, dir: &Path, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let _anywhere = dir;
+        self.open(path, Open::TRUNCATE)
+    }
+    /// Tells the file system that directories made in `dir` from now on have little to do with each other. A hint.
+    fn spread(&self, dir: &Path) -> io::Result<()> {
+        let _anywhere = dir;
+        Ok(())
+    }
     /// Lists a directory, sorted by name.
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
     /// True when a file or directory of this name is there.

@@ -6,17 +6,21 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::num::NonZeroU64;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{Advice, OFlags};
+use rustix::fs::{Advice, AtFlags, CWD, IFlags, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, Open, PageHint};
 
 /// Most slices in one `pwritev` (Linux `IOV_MAX`).
 const MAX_SLICES: usize = 1024;
+
+/// Permissions of a new file, less those the process masks.
+const FILE_MODE: u32 = 0o666;
 
 /// The real file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +47,28 @@ impl Disk for RealDisk {
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
+    }
+
+    fn create_near(&self, dir: &Path, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        // The inode of a file comes from the directory it is made in, wherever it is linked then.
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(dir, flags, Mode::from_raw_mode(FILE_MODE)) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Err(io::ErrorKind::NotFound.into()),
+            Err(_) => return self.open(path, Open::TRUNCATE),
+        };
+        let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+        match rustix::fs::linkat(CWD, &nameless, CWD, path, AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => Ok(Arc::new(RealFile(file))),
+            // The name is taken, or this way is closed here.
+            Err(_) => self.open(path, Open::TRUNCATE),
+        }
+    }
+
+    fn spread(&self, dir: &Path) -> io::Result<()> {
+        let dir = File::open(dir)?;
+        let flags = rustix::fs::ioctl_getflags(&dir)?;
+        Ok(rustix::fs::ioctl_setflags(&dir, flags | IFlags::TOPDIR)?)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
@@ -186,5 +212,34 @@ impl DiskFile for RealFile {
 
     fn as_file(&self) -> Option<&File> {
         Some(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_made_near_a_directory_is_like_any_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (near, path) = (folder.path().join("near"), folder.path().join("file"));
+        let missing = RealDisk.create_near(&near, &path).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        assert!(!path.exists());
+        fs::create_dir(&near).unwrap();
+        // A file system without such hints says so, and nothing is worse for it.
+        let _hint = RealDisk.spread(&near);
+        for text in [&b"a longer text"[..], b"text"] {
+            let file = RealDisk.create_near(&near, &path).unwrap();
+            file.write_all_at(text, 0).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), text);
+        }
+        let plain = folder.path().join("plain");
+        fs::write(&plain, b"").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions();
+        assert_eq!(mode(&path), mode(&plain));
+        assert_eq!(fs::read_dir(&near).unwrap().count(), 0);
+        let nowhere = RealDisk.create_near(&near, &folder.path().join("absent").join("file"));
+        assert_eq!(nowhere.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }
