@@ -4,14 +4,15 @@
 //! it is full of bytes that arrived: a length field alone allocates nothing. A deadline bounds what has to arrive as a
 //! whole: a read time-out alone starts again with each byte.
 
+use rustix::net::RecvFlags;
 use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Buffer for operations and acks.
-pub(crate) const SMALL_BUFFER: usize = 4 * 1024;
-/// Buffer while packets are received.
+/// Buffer for operations and acks, and for what a small file takes.
+pub(crate) const SMALL_BUFFER: usize = 8 * 1024;
+/// Buffer while packets are received, once it shows that there are many.
 pub(crate) const PACKET_BUFFER: usize = 256 * 1024;
 
 /// Buffered reader of one socket.
@@ -67,12 +68,25 @@ impl Inbox {
         }
     }
 
-    /// Does one read. Returns how many bytes came, 0 at the end of the stream.
-    pub(crate) fn fill(&mut self) -> io::Result<usize> {
+    /// Takes what has arrived already. Errors: `WouldBlock` if nothing has.
+    pub(crate) fn fill_now(&mut self) -> io::Result<usize> {
+        self.look_for_room();
+        let room = &mut self.buffer[self.end..];
+        let (count, _) = rustix::net::recv(&*self.stream, room, RecvFlags::DONTWAIT)?;
+        self.end += count;
+        Ok(count)
+    }
+
+    fn look_for_room(&mut self) {
         let room = self.buffer.len() - self.end;
         if room == 0 || (self.start > 0 && room < self.buffer.len() / 4) {
             self.make_room();
         }
+    }
+
+    /// Does one read. Returns how many bytes came, 0 at the end of the stream.
+    pub(crate) fn fill(&mut self) -> io::Result<usize> {
+        self.look_for_room();
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Err(ErrorKind::TimedOut.into());
         }

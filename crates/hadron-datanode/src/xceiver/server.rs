@@ -1,29 +1,46 @@
 //! Accepting data connections and parking idle ones: the tokio side of the data path.
 //!
-//! A parked connection is a small task that waits for bytes or its time-out; only then does it get a thread. EMFILE
-//! and its kin back off and never end the loop.
+//! A parked connection is a small task that waits for bytes or its time-out; only then does it get a thread. One whose
+//! operation came with it gets its thread at once. EMFILE and its kin back off and never end the loop.
+//! Accepted sockets have what the listening one was given: no delay, and the time-outs of an operation.
 
 use super::Connection;
 use super::inbox::Inbox;
 use super::table::Refusal;
 use crate::shared::Shared;
+use rustix::net::SocketFlags;
+use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 /// Pause after a failed accept.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Accepts until the DataNode stops.
 pub(crate) async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
+    let listening = listener.into_std().and_then(|listener| {
+        let settings = &shared.settings;
+        set_tcp_nodelay(&listener, true)?;
+        set_socket_timeout(&listener, Timeout::Recv, Some(settings.socket_timeout))?;
+        let write = (!settings.write_timeout.is_zero()).then_some(settings.write_timeout);
+        set_socket_timeout(&listener, Timeout::Send, write)?;
+        // See below for the lint.
+        #[allow(deprecated)]
+        AsyncFd::with_interest(listener, Interest::READABLE)
+    });
+    let listener = match listening {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "cannot listen for data connections"),
+    };
     loop {
         let accepted = tokio::select! {
             () = shared.draining.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener) => accepted,
         };
         let result = match accepted {
             Ok((stream, peer)) => admit(&shared, stream, peer),
@@ -42,6 +59,22 @@ pub(crate) async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
     }
 }
 
+/// One connection, as a blocking socket that no reactor knows.
+async fn accept(listener: &AsyncFd<std::net::TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    loop {
+        let mut ready = listener.readable().await?;
+        let accepted = ready.try_io(|listener| {
+            let (stream, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
+            let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+            let peer = peer.ok_or_else(|| io::Error::other("peer without an address"))?;
+            Ok((TcpStream::from(stream), peer))
+        });
+        if let Ok(accepted) = accepted {
+            return accepted;
+        }
+    }
+}
+
 /// EMFILE, ENFILE, ENOBUFS, ENOMEM.
 fn is_resource_shortage(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -50,9 +83,6 @@ fn is_resource_shortage(error: &io::Error) -> bool {
 }
 
 fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-    let stream = stream.into_std()?;
-    stream.set_nonblocking(false)?;
-    stream.set_nodelay(true)?;
     let stream = Arc::new(stream);
     let number = match shared.xceivers.enter(&stream, peer) {
         Ok(number) => number,
@@ -65,15 +95,29 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> io::Resul
         }
     };
     shared.metrics.xceivers.inc();
-    park(Connection {
+    let mut connection = Connection {
         shared: shared.clone(),
         inbox: Inbox::new(stream.clone()),
         stream,
         peer,
         number,
         ops: 0,
-    });
+    };
+    // Whatever else there is, an end or an error, shows when the connection is parked.
+    if matches!(connection.inbox.fill_now(), Ok(count) if count > 0) {
+        start(connection);
+    } else {
+        park(connection);
+    }
     Ok(())
+}
+
+/// Gives the connection a thread.
+fn start(connection: Connection) {
+    let (shared, peer) = (connection.shared.clone(), connection.peer);
+    if let Err(error) = shared.workers.run(move || connection.serve()) {
+        tracing::error!(%peer, %error, "no thread for a transfer, closing");
+    }
 }
 
 /// Waits without a thread until the peer sends something; a fresh connection gets the socket time-out, a reused one the
@@ -106,12 +150,14 @@ async fn wait_for_op(connection: Connection) {
             }
         },
     };
-    if let Err(error) = ready.and_then(|_| connection.set_timeouts()) {
+    let ready = ready.and_then(|_| match connection.ops {
+        // Still the listener's.
+        0 => Ok(()),
+        _ => connection.set_timeouts(),
+    });
+    if let Err(error) = ready {
         tracing::warn!(peer = %connection.peer, %error, "data connection failed");
         return;
     }
-    let peer = connection.peer;
-    if let Err(error) = shared.workers.run(move || connection.serve()) {
-        tracing::error!(%peer, %error, "no thread for a transfer, closing");
-    }
+    start(connection);
 }
