@@ -1,5 +1,8 @@
 //! The packets of one block: read many at a time, forward, verify, write, and report to the relay.
 //!
+//! The buffer is small until more than [`SMALL_BLOCK`] bytes came, and until then, for a moment, one thread does everything:
+//! most small blocks are over before a second one would run. From then on a node with a mirror has a second thread, for acks.
+//!
 //! Packets that arrived together are forwarded with one write, stored with one `pwritev` and acked together; nothing
 //! is copied between the socket's buffer and the file. A packet is reported as stored only after `pwrite` returned
 //! for all its bytes (after the sync, if it asks for one).
@@ -15,11 +18,17 @@ use crate::shared::Shared;
 use hadron_env::disk::PageHint;
 use hadron_pipeline::relay::{CHECKSUM_ERROR_LINGER, CloseReason, LocalOutcome, PacketSteps, Relay, WaitsFor};
 use hadron_replica::{ChunkFormat, Packet, ReplicaWriter};
-use std::io::Write;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+/// Bytes with which a block counts as small: less than sockets hold, so that a next node that hangs holds up nobody.
+const SMALL_BLOCK: u64 = 32 * 1024;
+/// How long one thread waits for packets and for acks by turns.
+const ALONE_TIME: Duration = Duration::from_secs(1);
 /// Packets handled as one batch.
 const MAX_BATCH: usize = 64;
 /// How long an upstream has to read that this node restarts, before its connection ends (Hadoop: as long).
@@ -39,6 +48,8 @@ pub(super) struct Receiver<'a> {
     pub(super) sent: ChunkFormat,
     pub(super) mirror: Option<Arc<TcpStream>>,
     pub(super) behind: WriteBehind,
+    /// Bytes of packets so far.
+    pub(super) received: u64,
 }
 
 /// What became of a batch.
@@ -50,10 +61,31 @@ enum Batch {
     Restart,
 }
 
+/// How the time with one thread ended.
+enum Turns {
+    /// With the block, and how reception ended.
+    Ended(CloseReason, Result<(), OpError>),
+    /// A second thread is to go on; whether the last packet is stored.
+    Open { ended: bool },
+}
+
+/// Waits for bytes, an end or an error on one of the sockets that are asked for, at most `patience`.
+fn wait_for_either(asked: [(bool, &TcpStream); 2], patience: Duration) -> io::Result<[bool; 2]> {
+    // One that is not asked for is left out: the system tells of its end unasked, again and again.
+    let wanted = asked.iter().filter(|(wanted, _)| *wanted);
+    let mut sockets: Vec<PollFd<'_>> = wanted.map(|(_, socket)| PollFd::new(*socket, PollFlags::IN)).collect();
+    let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
+    match poll(&mut sockets, Some(&patience)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let mut found = sockets.iter().map(|socket| !socket.revents().is_empty());
+    Ok(asked.map(|(wanted, _)| wanted && found.next().unwrap_or(false)))
+}
+
 impl Receiver<'_> {
     /// Receives until the block is complete or failed. A second thread handles acks when a mirror sends some.
     pub(super) fn run(mut self, responder: Responder) -> Result<(), OpError> {
-        self.inbox.reserve(PACKET_BUFFER);
         let has_acks = self.pipeline.relay.lock().config().sends_acks();
         let reason = match self.mirror.clone().filter(|_| has_acks) {
             Some(mirror) => self.run_with_mirror(responder, mirror),
@@ -135,10 +167,90 @@ impl Receiver<'_> {
     }
 
     fn run_with_mirror(&mut self, responder: Responder, mirror: Arc<TcpStream>) -> Result<CloseReason, OpError> {
-        let (end, ended) = mpsc::channel();
-        let (listening, upstream) = (mirror.clone(), self.upstream.clone());
+        let mut acks = Inbox::new(mirror.clone());
+        let (reason, result) = match self.run_by_turns(&responder, &mirror, &mut acks)? {
+            Turns::Ended(reason, result) => (reason, result),
+            Turns::Open { ended } => self.run_with_second(responder, &mirror, acks, ended)?,
+        };
+        if reason != CloseReason::Finished {
+            let _ = mirror.shutdown(Shutdown::Both);
+        }
+        match (result, reason) {
+            (Err(error), CloseReason::LocalFailure | CloseReason::Finished) => Err(error),
+            (_, reason) => Ok(reason),
+        }
+    }
+
+    /// The beginning of a block: this thread waits for packets and for acks, whichever come first.
+    fn run_by_turns(&mut self, responder: &Responder, mirror: &TcpStream, acks: &mut Inbox) -> Result<Turns, OpError> {
+        let deadline = Instant::now() + ALONE_TIME;
+        let (mut ended, mut result) = (false, Ok(()));
+        loop {
+            // Acks that cannot be sent end the relay: the second call says so.
+            if let Some(reason) = responder.run_commands().or_else(|| responder.run_commands()) {
+                return Ok(Turns::Ended(reason, result));
+            }
+            if result.is_err() {
+                return Ok(Turns::Ended(CloseReason::LocalFailure, result));
+            }
+            let patience = deadline.saturating_duration_since(Instant::now());
+            let bytes = self.received + self.inbox.available().len() as u64;
+            if bytes > SMALL_BLOCK || patience.is_zero() {
+                return Ok(Turns::Open { ended });
+            }
+            if self.leaves() {
+                self.restart_with_mirror(mirror);
+                ended = true;
+                continue;
+            }
+            let (room, listens) = {
+                let relay = self.pipeline.relay.lock();
+                (!relay.is_full(), relay.mirror_alive())
+            };
+            let receives = !ended && room;
+            let is_whole = |inbox: &Inbox| !matches!(parse_packet(inbox.available()), Ok(Err(_)));
+            let mut packets = receives && is_whole(self.inbox);
+            let mut news = listens && !acks.available().is_empty();
+            if !packets && !news {
+                let sockets = [(receives, &*self.upstream), (listens, mirror)];
+                let [came, answered] = wait_for_either(sockets, patience.min(LOOK_INTERVAL))?;
+                news = answered;
+                // A packet that is here in part holds up no acks; an end or an error shows when it is read again.
+                packets = came && !matches!(self.inbox.fill_now(), Ok(count) if count > 0) || is_whole(self.inbox);
+                packets &= receives;
+            }
+            if packets {
+                match self.next_batch() {
+                    Ok(Batch::More) => {}
+                    Ok(Batch::End) => ended = true,
+                    Ok(Batch::Restart) => {
+                        self.restart_with_mirror(mirror);
+                        ended = true;
+                    }
+                    Err(error) => {
+                        result = Err(error);
+                        self.give_up(mirror);
+                    }
+                }
+            }
+            if news && result.is_ok() {
+                responder.read_downstream(mirror, acks);
+            }
+        }
+    }
+
+    /// The rest of a block, or all of it: acks have a thread of their own. `ended`: no packet is to come.
+    fn run_with_second(
+        &mut self,
+        responder: Responder,
+        mirror: &Arc<TcpStream>,
+        acks: Inbox,
+        ended: bool,
+    ) -> Result<(CloseReason, Result<(), OpError>), OpError> {
+        let (end, over) = mpsc::channel();
+        let (upstream, listening) = (self.upstream.clone(), mirror.clone());
         self.shared.workers.run(move || {
-            let reason = responder.run(&listening);
+            let reason = responder.run(&listening, acks);
             if reason != CloseReason::Finished {
                 // Nothing more will be acked: end the receiver's read, too.
                 let _ = upstream.shutdown(Shutdown::Read);
@@ -146,39 +258,39 @@ impl Receiver<'_> {
             let _ = end.send(reason);
         })?;
         let mut result = Ok(());
-        loop {
+        let mut more = !ended;
+        while more {
             self.wait_for_room();
             match self.next_batch() {
                 Ok(Batch::More) => {}
-                Ok(Batch::End) => break,
+                Ok(Batch::End) => more = false,
                 Ok(Batch::Restart) => {
-                    self.restart_with_mirror(&mirror);
-                    break;
+                    self.restart_with_mirror(mirror);
+                    more = false;
                 }
                 Err(error) => {
                     result = Err(error);
-                    self.pipeline.update(Relay::local_failed);
-                    let _ = mirror.shutdown(Shutdown::Both);
-                    // An upstream that reads no acks must not hold the second thread.
-                    let _ = self.upstream.shutdown(Shutdown::Both);
-                    break;
+                    self.give_up(mirror);
+                    more = false;
                 }
             }
         }
-        let reason = loop {
-            match ended.recv_timeout(LOOK_INTERVAL) {
-                Ok(reason) => break reason,
-                Err(mpsc::RecvTimeoutError::Disconnected) => break CloseReason::LocalFailure,
+        loop {
+            match over.recv_timeout(LOOK_INTERVAL) {
+                Ok(reason) => return Ok((reason, result)),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok((CloseReason::LocalFailure, result)),
                 // Acks of the last packets are due, and a restart does not wait for them.
-                Err(mpsc::RecvTimeoutError::Timeout) if self.leaves() => self.restart_with_mirror(&mirror),
+                Err(mpsc::RecvTimeoutError::Timeout) if self.leaves() => self.restart_with_mirror(mirror),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
-        };
-        let _ = mirror.shutdown(Shutdown::Both);
-        match (result, reason) {
-            (Err(error), CloseReason::LocalFailure | CloseReason::Finished) => Err(error),
-            (_, reason) => Ok(reason),
         }
+    }
+
+    /// Reception failed here: ends the relay, the wait for acks, and an upstream that reads none.
+    fn give_up(&self, mirror: &TcpStream) {
+        self.pipeline.update(Relay::local_failed);
+        let _ = mirror.shutdown(Shutdown::Both);
+        let _ = self.upstream.shutdown(Shutdown::Both);
     }
 
     /// Ends the relay, and the other thread's wait for acks.
@@ -196,6 +308,9 @@ impl Receiver<'_> {
 
     /// Handles all whole packets that are here, at least one.
     fn receive_batch(&mut self) -> Result<Batch, OpError> {
+        if self.received > SMALL_BLOCK {
+            self.inbox.reserve(PACKET_BUFFER);
+        }
         let packets = self.read_packets()?;
         let mut accepted = Vec::with_capacity(packets.len());
         let mut refused = None;
@@ -217,6 +332,7 @@ impl Receiver<'_> {
         let outcome = self.handle(&accepted)?;
         if let Some((at, packet, _)) = accepted.last() {
             self.inbox.consume(at + packet.len);
+            self.received += (at + packet.len) as u64;
         }
         match refused {
             Some(error) => Err(error),

@@ -1,6 +1,7 @@
 //! The acks of one block being received: carrying out what the relay orders, and reading the mirror's acks.
 //!
-//! One thread at a time runs commands: the receiving one when there is no mirror to listen to, else a second one.
+//! One thread at a time runs commands: the receiving one when there is no mirror to listen to or the block is young, else a
+//! second one.
 //! Acks that are due together go out in one write.
 
 use super::codec::{encode_ack, read_ack};
@@ -91,9 +92,8 @@ impl Responder {
         reason
     }
 
-    /// The second thread of a node with a mirror.
-    pub(super) fn run(&self, mirror: &Arc<TcpStream>) -> CloseReason {
-        let mut inbox = Inbox::new(mirror.clone());
+    /// The second thread of a node with a mirror; `inbox`: what comes from there.
+    pub(super) fn run(&self, mirror: &TcpStream, mut inbox: Inbox) -> CloseReason {
         let mut due = BytesMut::new();
         loop {
             let mut step = self.next_step(false);
@@ -154,7 +154,8 @@ impl Responder {
         }
     }
 
-    fn read_downstream(&self, mirror: &TcpStream, inbox: &mut Inbox) {
+    /// Reads an ack of the next node.
+    pub(super) fn read_downstream(&self, mirror: &TcpStream, inbox: &mut Inbox) {
         match read_ack(inbox) {
             Ok(ack) => self.pipeline.update(|relay| relay.ack_received(ack)),
             Err(error) => self.lost_downstream(mirror, &error),

@@ -286,6 +286,7 @@ fn receive(
         sent: request.sent,
         mirror,
         behind,
+        received: 0,
     };
     let received = receiver.run(responder);
     if let (Err(OpError::Io(error)), Some(source)) = (&received, &request.op.source)
