@@ -16,6 +16,9 @@ use super::io::pattern;
 use super::server_cpu::ServerPids;
 use crate::cli::ConfArgs;
 
+/// How many write the files of a measurement of reading, if that asks for fewer: preparing should not take longer than it.
+const PREPARING: u32 = 64;
+
 /// `hadron bench small`.
 #[derive(Args)]
 pub(crate) struct SmallArgs {
@@ -54,23 +57,30 @@ pub(crate) fn run(args: &SmallArgs) -> Result<()> {
     let url = super::url(&conf, args.url.as_deref())?;
     let both = args.write == args.read;
     crate::settings::runtime()?.block_on(async {
-        let mut clients = Vec::new();
-        for _ in 0..args.threads {
-            clients.push(
-                HadronFs::connect(&conf, Some(&url))
-                    .await
-                    .with_context(|| format!("connect to {url}"))?,
-            );
-        }
+        let connect = |count: u32| {
+            let all = (0..count).map(|_| HadronFs::connect(&conf, Some(&url)));
+            futures::future::try_join_all(all.collect::<Vec<_>>())
+        };
+        let context = || format!("connect to {url}");
+        let clients = connect(args.threads).await.with_context(context)?;
+        let measures_writing = both || args.write;
         let folder = FsPath::parse(&args.dir)?;
         clients[0].delete(&folder, true).await?;
         clients[0]
             .mkdirs(&folder, hadron_types::FsPermission::from_wire(0o755), true)
             .await?;
         let bytes = pattern(usize::try_from(args.size)?);
-        let written = all(args, &clients, &folder, Deed::Write(Arc::clone(&bytes))).await?;
-        if both || args.write {
-            report(args, &url, "write", written);
+        let write = Deed::Write(Arc::clone(&bytes));
+        if measures_writing {
+            report(args, &url, "write", all(args, &clients, &folder, write).await?);
+        } else {
+            let writers = connect(PREPARING).await.with_context(context)?;
+            let written = all(args, &writers, &folder, write).await?;
+            anyhow::ensure!(
+                written["errors"] == 0,
+                "cannot write the files to read: {}",
+                written["first_error"]
+            );
         }
         if both || args.read {
             let read = all(args, &clients, &folder, Deed::Read(bytes)).await?;
