@@ -106,6 +106,9 @@ impl VolumeDisk {
             tracing::debug!(%error, dir = %dir.display(), "the file system takes no hint about its directories");
         }
     }
+    pub(crate) fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.expect(self.disk.create_dir(path))
+    }
     pub(crate) fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         note(&self.trouble, self.disk.create_dir_all(path))
     }

@@ -27,7 +27,10 @@ pub(crate) fn create_files(
     let create = |path: &Path| {
         match disk.create_near(home, path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                make_block_dir(disk, home);
+                // Without it they are made elsewhere, and moving them makes it or tells what is wrong.
+                if let Err(error) = make_block_dir(disk, home) {
+                    tracing::debug!(%error, dir = %home.display(), "cannot make a block directory ahead of its replicas");
+                }
                 disk.open(path, Open::TRUNCATE)
             }
             made => made,
@@ -55,17 +58,14 @@ pub(crate) fn create_files(
     }
 }
 
-/// Makes a block directory ahead of the replicas that will move there, apart from the others. Without it they are made
-/// elsewhere, and moving them makes it or tells what is wrong.
-fn make_block_dir(disk: &VolumeDisk, dir: &Path) {
-    let above = dir.parent().unwrap_or(dir);
-    let made = disk.create_dir_all(above).and_then(|()| {
+/// Makes a block directory and the one above it, apart from the others. Nothing above those: a volume that was taken away
+/// is not begun anew where it was mounted.
+fn make_block_dir(disk: &VolumeDisk, dir: &Path) -> std::io::Result<()> {
+    if let Some(above) = dir.parent() {
+        disk.create_dir(above)?;
         disk.spread(above);
-        disk.create_dir_all(dir)
-    });
-    if let Err(error) = made {
-        tracing::debug!(%error, dir = %dir.display(), "cannot make a block directory ahead of its replicas");
     }
+    disk.create_dir(dir)
 }
 
 /// Opens both files of a replica for reading and writing.
@@ -86,7 +86,7 @@ pub(crate) fn open_files(
     Ok((data, meta, format))
 }
 
-/// Renames into `dir`, making it if it is missing.
+/// Renames into the block directory `dir`, making it if it is missing.
 pub(crate) fn move_file(disk: &VolumeDisk, from: &Path, dir: &Path, name: &str) -> ReplicaResult<()> {
     let to = dir.join(name);
     match disk.rename(from, &to) {
@@ -94,8 +94,7 @@ pub(crate) fn move_file(disk: &VolumeDisk, from: &Path, dir: &Path, name: &str) 
             if error.kind() == std::io::ErrorKind::NotFound
                 && !disk.exists(dir).map_err(ReplicaError::io("stat", dir))? =>
         {
-            disk.create_dir_all(dir)
-                .map_err(ReplicaError::io("create directory", dir))?;
+            make_block_dir(disk, dir).map_err(ReplicaError::io("create directory", dir))?;
             rename(disk, from, &to)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -294,6 +294,27 @@ fn a_volume_that_is_replaced_under_us_fails_whatever_the_gap() {
 }
 
 #[test]
+fn nothing_is_begun_anew_where_a_volume_was() {
+    let bench = Bench::new(1, options(0));
+    let mut open = bench.store.create_rbw(&block(1, MIB), new_replica(None)).unwrap();
+    put(&mut open, 0, b"abc").unwrap();
+    let hidden = bench.dir(0).with_extension("hidden");
+    std::fs::rename(bench.dir(0), &hidden).unwrap();
+    std::fs::create_dir(bench.dir(0)).unwrap();
+    open.finalize(Some(3)).unwrap_err();
+    // A block directory nobody has made yet, below and beside those that were there.
+    for id in [2, 1 << 24] {
+        assert!(
+            bench.store.create_rbw(&block(id, MIB), new_replica(None)).is_err(),
+            "block {id}"
+        );
+    }
+    let left: Vec<_> = std::fs::read_dir(bench.dir(0)).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    std::fs::remove_dir_all(hidden).unwrap();
+}
+
+#[test]
 fn a_replica_whose_file_is_missing_is_forgotten_alone() {
     let bench = Bench::new(1, options(0));
     write_block(&bench.store, 1, b"abc").unwrap();

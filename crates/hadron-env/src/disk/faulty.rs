@@ -156,6 +156,10 @@ impl Disk for FaultyDisk {
     fn spread(&self, dir: &Path) -> io::Result<()> {
         self.below.spread(dir)
     }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.rules.ask(DiskCall::CreateDir, path)?;
+        self.below.create_dir(path)
+    }
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         self.rules.ask(DiskCall::CreateDir, path)?;
         self.below.create_dir_all(path)

@@ -120,6 +120,10 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>>;
     /// Makes a directory and its absent parents. Durable after `sync_dir` of each parent.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes one directory; one that is there already is fine. Durable after `sync_dir` of its parent.
+    ///
+    /// Errors: `NotFound` when its parent is missing.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes or empties the file `path`, which need not lie in `dir`; a file system that keeps what one directory holds
     /// together puts a new file where it keeps that of `dir`. A hint: where it cannot be had, the file is made all the same.
     ///

@@ -49,6 +49,13 @@ impl Disk for RealDisk {
         fs::create_dir_all(path)
     }
 
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            other => other,
+        }
+    }
+
     fn create_near(&self, dir: &Path, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         // The inode of a file comes from the directory it is made in, wherever it is linked then.
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
@@ -218,6 +225,22 @@ impl DiskFile for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_directory_is_made_and_none_above_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("above").join("dir");
+        assert_eq!(RealDisk.create_dir(&dir).unwrap_err().kind(), io::ErrorKind::NotFound);
+        for path in [dir.parent().unwrap(), &dir, &dir] {
+            RealDisk.create_dir(path).unwrap();
+        }
+        let file = dir.join("file");
+        fs::write(&file, b"").unwrap();
+        assert_eq!(
+            RealDisk.create_dir(&file).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+    }
 
     #[test]
     fn a_file_made_near_a_directory_is_like_any_other() {

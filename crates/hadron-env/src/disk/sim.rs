@@ -274,6 +274,13 @@ impl Disk for SimDisk {
         }))
     }
 
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        if let Some(above) = path.parent() {
+            self.state.lock().live.dir(above)?;
+        }
+        self.create_dir_all(path)
+    }
+
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         let mut ancestors: Vec<_> = path.ancestors().collect();
