@@ -27,7 +27,7 @@ from lib.streams import Clients, Refused, Silent, pattern  # noqa: E402
 
 KINDS = ("hadron", "java-3.3.4", "java-2.7.3", "native")
 REPLICAS = 3
-SERVER = {"dfs.replication": REPLICAS, "dfs.namenode.heartbeat.recheck-interval": "500", "dfs.namenode.redundancy.interval.seconds": "1",
+SERVER = {"dfs.replication": REPLICAS, "dfs.namenode.replication.pending.timeout-sec": 10, "dfs.namenode.heartbeat.recheck-interval": "500", "dfs.namenode.redundancy.interval.seconds": "1",
           "dfs.namenode.replication.work.multiplier.per.iteration": "20", "dfs.namenode.replication.max-streams": "20",
           "dfs.namenode.replication.max-streams-hard-limit": "40", "dfs.client.socket-timeout": "3000"}
 CLIENT = {"dfs.blocksize": 8 << 20, "dfs.client.socket-timeout": 3000, "dfs.client.datanode-restart.timeout": 20}

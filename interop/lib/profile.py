@@ -47,7 +47,8 @@ def report(perf, data, key):
         share, _, name = line.strip().partition("%")
         if line.startswith("#") or not name:
             continue
-        name = name.strip().removesuffix("-").strip().replace("`", "")
+        # Columns are padded to their widest row, and another one may follow.
+        name = name.strip().split("  ", 1)[0].replace("`", "")
         name = name if len(name) <= 100 else name[:97] + "..."
         found.append((float(share), name))
     return sorted(found, reverse=True)
