@@ -304,6 +304,18 @@ async fn a_file_is_written_and_located() {
         !client.complete("/f", Some(last.clone())).await.expect("complete"),
         "no replica is known yet"
     );
+    let committed = located(&client, "/f").await;
+    let shown = committed.last_block.expect("last block");
+    assert_eq!(
+        (
+            committed.file_length,
+            committed.is_last_block_complete,
+            shown.offset,
+            shown.locs.len()
+        ),
+        (1 << 20, false, 1 << 20, 3),
+        "readers ask DataNodes for the rest"
+    );
     cluster.report_received(&second, 100);
     assert!(client.complete("/f", Some(last.clone())).await.expect("complete"));
     assert!(

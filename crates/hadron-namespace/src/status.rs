@@ -69,7 +69,7 @@ pub struct ListingLimits {
 pub struct FileBlocks {
     /// The file.
     pub file: InodeId,
-    /// Bytes without a last block that is under construction.
+    /// Bytes without a last block that is not complete.
     pub len: u64,
     /// Whether a writer has the file open.
     pub under_construction: bool,

@@ -60,7 +60,6 @@ impl Namespace {
         let mut at = 0;
         let mut blocks = Vec::new();
         let mut last_block = None;
-        let mut complete_len = 0;
         for handle in self.blocks_of(file) {
             let record = self.block(handle);
             let block = FileBlock {
@@ -68,7 +67,6 @@ impl Namespace {
                 offset: at,
                 state: record.state,
             };
-            let settled = matches!(record.state, BlockState::Committed | BlockState::Complete);
             // From the block that holds `offset` on, up to the end of the range; a last block whose length is not
             // known yet comes along if the range goes beyond what is before it.
             let overlaps = if blocks.is_empty() {
@@ -80,18 +78,18 @@ impl Namespace {
                 blocks.push(block);
             }
             at = at.saturating_add(record.len());
-            if settled {
-                complete_len = at;
-            }
             last_block = Some(block);
         }
+        // Readers add what DataNodes say of a last block that is not complete, a committed one included: it may be in this
+        // sum only when they do not, or they would read it twice.
+        let incomplete = last_block.filter(|last| last.state != BlockState::Complete);
         FileBlocks {
             file: inode.id(),
-            len: complete_len,
+            len: incomplete.map_or(at, |last| last.offset),
             under_construction: inode.is_open(),
             blocks,
             last_block,
-            last_block_complete: last_block.is_some_and(|block| block.state == BlockState::Complete),
+            last_block_complete: last_block.is_some() && incomplete.is_none(),
             replication: inode.replication(),
             access_time_stale: false,
         }

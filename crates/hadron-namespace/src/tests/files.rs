@@ -350,6 +350,51 @@ fn limits_of_blocks_abandoning_and_fsync() {
     );
 }
 
+/// What readers see of a file while its last block goes from step to step: they add the length that DataNodes tell of a
+/// last block that is not complete, so that it must not count here as well.
+#[test]
+fn a_last_block_counts_once_it_is_complete() {
+    let mut world = World::new();
+    let id = world.open(&root(), "/f", "h");
+    let seen = |world: &World| {
+        let blocks = world.ns.block_locations(&root(), "/f", 0, u64::MAX, TimeMs(0), 0);
+        let blocks = blocks.expect("readable");
+        let last = blocks.last_block.map(|last| (last.offset, last.state));
+        (blocks.len, last, blocks.last_block_complete)
+    };
+    assert_eq!(seen(&world), (0, None, false));
+    let first = world.add_block(&root(), "/f", id, "h", None, &[]);
+    assert_eq!(seen(&world), (0, Some((0, BlockState::UnderConstruction)), false));
+    let second = world.add_block(&root(), "/f", id, "h", Some(sized(first, 10)), &[]);
+    let open = BlockState::UnderConstruction;
+    assert_eq!(
+        seen(&world),
+        (10, Some((10, open)), false),
+        "a committed block before the last one counts"
+    );
+    let abandon = AbandonBlock {
+        path: "/f".to_owned(),
+        file_id: id,
+        holder: "h".to_owned(),
+        block: second,
+    };
+    world.ok(&root(), abandon);
+    assert_eq!(
+        seen(&world),
+        (0, Some((0, BlockState::Committed)), false),
+        "as the last one it does not"
+    );
+    let third = world.add_block(&root(), "/f", id, "h", Some(sized(first, 10)), &[first.id]);
+    assert_eq!(seen(&world), (10, Some((10, open)), false));
+    let last = Some(sized(third, 5));
+    let committed = world.ok(&root(), complete("/f", id, last, &[]));
+    assert_eq!(committed, OutcomeValue::Bool(false));
+    assert_eq!(seen(&world), (10, Some((10, BlockState::Committed)), false));
+    let closed = world.ok(&root(), complete("/f", id, last, &[third.id]));
+    assert_eq!(closed, OutcomeValue::Bool(true));
+    assert_eq!(seen(&world), (15, Some((10, BlockState::Complete)), true));
+}
+
 /// Lengths are the client's word: absurd ones must not overflow a sum.
 #[test]
 fn absurd_lengths_saturate() {
