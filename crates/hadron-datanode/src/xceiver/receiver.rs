@@ -220,17 +220,9 @@ impl Receiver<'_> {
                 packets &= receives;
             }
             if packets {
-                match self.next_batch() {
-                    Ok(Batch::More) => {}
-                    Ok(Batch::End) => ended = true,
-                    Ok(Batch::Restart) => {
-                        self.restart_with_mirror(mirror);
-                        ended = true;
-                    }
-                    Err(error) => {
-                        result = Err(error);
-                        self.give_up(mirror);
-                    }
+                match self.take_batch(mirror) {
+                    Ok(more) => ended = !more,
+                    Err(error) => result = Err(error),
                 }
             }
             if news && result.is_ok() {
@@ -261,16 +253,10 @@ impl Receiver<'_> {
         let mut more = !ended;
         while more {
             self.wait_for_room();
-            match self.next_batch() {
-                Ok(Batch::More) => {}
-                Ok(Batch::End) => more = false,
-                Ok(Batch::Restart) => {
-                    self.restart_with_mirror(mirror);
-                    more = false;
-                }
+            match self.take_batch(mirror) {
+                Ok(goes_on) => more = goes_on,
                 Err(error) => {
                     result = Err(error);
-                    self.give_up(mirror);
                     more = false;
                 }
             }
@@ -282,6 +268,23 @@ impl Receiver<'_> {
                 // Acks of the last packets are due, and a restart does not wait for them.
                 Err(mpsc::RecvTimeoutError::Timeout) if self.leaves() => self.restart_with_mirror(mirror),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// As [`Self::next_batch`]; what ends reception also ends the wait for acks that will not come. Returns whether more
+    /// packets are to come.
+    fn take_batch(&mut self, mirror: &TcpStream) -> Result<bool, OpError> {
+        match self.next_batch() {
+            Ok(Batch::More) => Ok(true),
+            Ok(Batch::End) => Ok(false),
+            Ok(Batch::Restart) => {
+                self.restart_with_mirror(mirror);
+                Ok(false)
+            }
+            Err(error) => {
+                self.give_up(mirror);
+                Err(error)
             }
         }
     }

@@ -117,10 +117,7 @@ impl Reactor {
         } else {
             Some(self.next_check.saturating_duration_since(Instant::now()))
         };
-        let limit = limit.map(|limit| Timespec {
-            tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: limit.subsec_nanos().into(),
-        });
+        let limit = limit.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
         ready.clear();
         match epoll::wait(&self.events, rustix::buffer::spare_capacity(ready), limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),

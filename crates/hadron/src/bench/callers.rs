@@ -17,7 +17,7 @@ use hadron_proto::protocol::CLIENT_PROTOCOL;
 use hadron_wire::rpc::{
     AuthProtocol, DEFAULT_MAX_RESPONSE_LEN, FrameDecoder, Preamble, Response, encode_call, encode_context,
 };
-use rustix::event::epoll;
+use rustix::event::{Timespec, epoll};
 
 use super::figures::Figures;
 
@@ -73,7 +73,7 @@ impl Callers {
             busy += usize::from(connection.begin(&mut next, &mut call)?);
         }
         let mut ready = Vec::with_capacity(MAX_EVENTS);
-        let timeout = epoll_timeout(CALL_TIMEOUT);
+        let timeout = Timespec::try_from(CALL_TIMEOUT)?;
         while busy > 0 {
             ready.clear();
             epoll::wait(&self.events, rustix::buffer::spare_capacity(&mut ready), Some(&timeout))?;
@@ -197,12 +197,5 @@ impl Connection {
         }
         self.operation = None;
         Ok(true)
-    }
-}
-
-fn epoll_timeout(time: Duration) -> rustix::event::Timespec {
-    rustix::event::Timespec {
-        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
     }
 }
