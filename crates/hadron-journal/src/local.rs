@@ -2,9 +2,11 @@
 //!
 //! What it is for: while one batch is being made durable the next gathers in the queue; then the thread takes all of it,
 //! frames it, writes it, applies it and answers. What it does not do: hold the machine's lock during I/O, or use timers
-//! on the way of a proposal: at one caller the cost is one write and two wake-ups.
-//! Invariants: entries are applied in index order by this thread alone; a failed write poisons the log before anything
-//! else is answered; checkpoints see the state between two batches.
+//! on the way of a proposal: at one caller the cost is one write and two wake-ups, or the write alone where the caller
+//! lends its own thread ([`CommandLog::propose_inline`]).
+//! Invariants: entries are applied in index order by whoever holds the [`Keeper`], the journal's thread or a caller that
+//! found it at rest; a failed write poisons the log before anything else is answered; checkpoints see the state between
+//! two batches.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,9 +53,14 @@ pub struct Opened {
 /// A command log on local disks. Dropping it finishes the waiting proposals and blocks until its threads have ended.
 pub struct LocalLog<M: StateMachine> {
     shared: Arc<Shared<M>>,
+    seat: Seat<M>,
     thread: Mutex<Option<JoinHandle<()>>>,
     opened: Opened,
 }
+
+/// Where the keeper is found. Locked while somebody writes: the journal's thread waits for its turn, a caller never does.
+/// Empty once the log ended or somebody panicked with the keeper in his hands.
+type Seat<M> = Arc<Mutex<Option<Box<Keeper<M>>>>>;
 
 type LogQueue<M> = Queue<<M as StateMachine>::Command, <M as StateMachine>::Outcome, Control>;
 type LogWork<M> = Work<<M as StateMachine>::Command, <M as StateMachine>::Outcome, Control>;
@@ -72,6 +79,7 @@ enum Control {
     CheckpointDone(Result<NewestImage, Arc<str>>),
     Roll(Answer<LogIndex>),
     Tick,
+    CheckpointDue,
     Shutdown(Answer<()>),
 }
 
@@ -107,9 +115,11 @@ impl<M: StateMachine> LocalLog<M> {
         });
         let mut keeper = Keeper::new(machine, env, options, Arc::clone(&shared), writer, recovered);
         keeper.tick();
+        let seat: Seat<M> = Arc::new(Mutex::new(Some(Box::new(keeper))));
+        let (of_thread, told) = (Arc::clone(&seat), Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || keeper.run());
+            .spawn(move || run(&of_thread, &told));
         let thread = thread.map_err(|source| OpenError::Io {
             what: "start the journal thread of",
             path: PathBuf::from(CURRENT),
@@ -117,6 +127,7 @@ impl<M: StateMachine> LocalLog<M> {
         })?;
         Ok(Self {
             shared,
+            seat,
             thread: Mutex::new(Some(thread)),
             opened,
         })
@@ -131,6 +142,37 @@ impl<M: StateMachine> LocalLog<M> {
 impl<M: StateMachine> CommandLog<M> for LocalLog<M> {
     fn propose(&self, command: M::Command) -> Pending<M::Outcome> {
         match self.shared.queue.propose(command) {
+            Ok(receiver) => Pending::waiting(receiver),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    fn propose_inline(&self, command: M::Command) -> Pending<M::Outcome> {
+        let Some(mut seat) = self.seat.try_lock() else {
+            return self.propose(command);
+        };
+        let Some(mut keeper) = seat.take() else {
+            drop(seat);
+            return self.propose(command);
+        };
+        let proposed = self.shared.queue.propose_quietly(command);
+        let is_taken = proposed.is_ok();
+        if is_taken {
+            let _guard = PanicGuard(Arc::clone(&self.shared));
+            // What waited before goes first, in the same batch.
+            let mut proposals = std::mem::take(&mut keeper.lent);
+            self.shared.queue.take_proposals(&mut proposals);
+            keeper.commit_all(&mut proposals);
+            keeper.lent = proposals;
+        }
+        let is_due = is_taken && keeper.is_checkpoint_due();
+        *seat = Some(keeper);
+        drop(seat);
+        if is_due {
+            // Refused once the log is closed: then nobody needs it.
+            let _ = self.shared.queue.control(Control::CheckpointDue);
+        }
+        match proposed {
             Ok(receiver) => Pending::waiting(receiver),
             Err(error) => Pending::ready(Err(error)),
         }
@@ -209,13 +251,13 @@ impl<M: StateMachine> Shared<M> {
     }
 }
 
-/// Says so when the journal thread dies of a panic: nobody may wait for it in silence.
+/// Says so when a thread dies of a panic with the keeper in its hands: nobody may wait for it in silence.
 struct PanicGuard<M: StateMachine>(Arc<Shared<M>>);
 
 impl<M: StateMachine> Drop for PanicGuard<M> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.poison("the journal thread panicked");
+            self.0.poison("the thread that wrote the journal panicked");
             self.0.queue.close();
             let mut left = Work::default();
             self.0.queue.take(&mut left);
@@ -239,6 +281,8 @@ struct Keeper<M: StateMachine> {
     entries: Vec<Entry<M::Command>>,
     answers: Vec<Answer<M::Outcome>>,
     outcomes: Vec<M::Outcome>,
+    /// Storage for the proposals of callers that write themselves.
+    lent: Vec<Proposal<M::Command, M::Outcome>>,
     digest_bytes: Vec<u8>,
     poisoned: Option<LogError>,
     checkpoint: CheckpointState,
@@ -259,6 +303,32 @@ struct CheckpointState {
     running: Option<(Vec<Answer<LogIndex>>, JoinHandle<()>)>,
     /// Who waits for the one after it.
     next: Vec<Answer<LogIndex>>,
+}
+
+/// The journal's thread: writes what waits until the log is closed, then ends the log.
+fn run<M: StateMachine>(seat: &Mutex<Option<Box<Keeper<M>>>>, shared: &Arc<Shared<M>>) {
+    let mut work: LogWork<M> = Work::default();
+    loop {
+        shared.queue.wait();
+        let mut seat = seat.lock();
+        let Some(mut keeper) = seat.take() else {
+            // A caller panicked with it, which closed the log.
+            return;
+        };
+        // Tells of a panic before those who wait for the keeper's answers learn that there are none.
+        let _guard = PanicGuard(Arc::clone(shared));
+        shared.queue.take(&mut work);
+        keeper.work_on(&mut work);
+        if work.closed || !keeper.stopping.is_empty() {
+            shared.queue.refuse(LogError::Closed);
+            shared.queue.close();
+            shared.queue.take(&mut work);
+            keeper.work_on(&mut work);
+            drop(seat);
+            return keeper.finish();
+        }
+        *seat = Some(keeper);
+    }
 }
 
 impl<M: StateMachine> Keeper<M> {
@@ -286,6 +356,7 @@ impl<M: StateMachine> Keeper<M> {
             entries: Vec::new(),
             answers: Vec::new(),
             outcomes: Vec::new(),
+            lent: Vec::new(),
             digest_bytes: Vec::new(),
             poisoned: None,
             checkpoint: CheckpointState {
@@ -302,27 +373,12 @@ impl<M: StateMachine> Keeper<M> {
         }
     }
 
-    fn run(mut self) {
-        let _guard = PanicGuard(Arc::clone(&self.shared));
-        let mut work: LogWork<M> = Work::default();
-        loop {
-            self.shared.queue.take(&mut work);
-            self.commit_all(&mut work.proposals);
-            for control in work.controls.drain(..) {
-                self.control(control);
-            }
-            if work.closed || !self.stopping.is_empty() {
-                break;
-            }
-        }
-        self.shared.queue.refuse(LogError::Closed);
-        self.shared.queue.close();
-        self.shared.queue.take(&mut work);
+    fn work_on(&mut self, work: &mut LogWork<M>) {
         self.commit_all(&mut work.proposals);
+        self.begin_due_checkpoint();
         for control in work.controls.drain(..) {
             self.control(control);
         }
-        self.finish();
     }
 
     fn control(&mut self, control: Control) {
@@ -337,6 +393,7 @@ impl<M: StateMachine> Keeper<M> {
                 send(answer, result);
             }
             Control::Tick => self.tick(),
+            Control::CheckpointDue => self.begin_due_checkpoint(),
             Control::Shutdown(answer) => self.stopping.push(answer),
         }
     }
@@ -406,7 +463,6 @@ impl<M: StateMachine> Keeper<M> {
         }
         self.checkpoint.entries_since += count as u64;
         self.writer.prepare_ahead(&self.options);
-        self.begin_due_checkpoint();
     }
 
     fn make_durable(&mut self) -> Result<u64, WriteError> {
@@ -580,16 +636,20 @@ impl<M: StateMachine> Keeper<M> {
         });
     }
 
-    fn begin_due_checkpoint(&mut self) {
+    fn is_checkpoint_due(&self) -> bool {
         let state = &self.checkpoint;
         if state.running.is_some() || state.entries_since == 0 {
-            return;
+            return false;
         }
         let many = state.entries_since >= self.options.checkpoint_entries
             || state.bytes_since >= self.options.checkpoint_bytes;
         let now = self.env.clock.monotonic();
         let late = now.saturating_sub(state.last_begun) >= self.options.checkpoint_period;
-        if (many || late) && now >= state.not_before {
+        (many || late) && now >= state.not_before
+    }
+
+    fn begin_due_checkpoint(&mut self) {
+        if self.is_checkpoint_due() {
             self.restore_failed();
             if self.checkpoint.running.is_none() {
                 self.write_checkpoint();

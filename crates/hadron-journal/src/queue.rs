@@ -1,6 +1,6 @@
 //! Proposals on their way to the journal thread.
 //!
-//! What it is for: many callers push, one thread takes all there is at once. What it does not do: order beyond that of
+//! What it is for: many callers push, one of them or the journal's thread takes all there is at once. What it does not do: order beyond that of
 //! the pushes. Invariants: the thread is woken only when it sleeps; at most `limit` proposals wait.
 
 use parking_lot::{Condvar, Mutex};
@@ -64,8 +64,19 @@ impl<C, O, K> Queue<C, O, K> {
 
     /// Adds a proposal, or says why not.
     pub(crate) fn propose(&self, command: C) -> Result<oneshot::Receiver<Result<O, LogError>>, LogError> {
-        let (answer, receiver) = oneshot::channel();
         let mut state = self.state.lock();
+        let receiver = self.push(&mut state, command)?;
+        self.wake(state);
+        Ok(receiver)
+    }
+
+    /// As [`Self::propose`] without waking the thread: the caller takes the proposals at once himself.
+    pub(crate) fn propose_quietly(&self, command: C) -> Result<oneshot::Receiver<Result<O, LogError>>, LogError> {
+        self.push(&mut self.state.lock(), command)
+    }
+
+    fn push(&self, state: &mut State<C, O, K>, command: C) -> Result<oneshot::Receiver<Result<O, LogError>>, LogError> {
+        let (answer, receiver) = oneshot::channel();
         if let Some(refusal) = &state.refusal {
             return Err(refusal.clone());
         }
@@ -73,7 +84,6 @@ impl<C, O, K> Queue<C, O, K> {
             return Err(LogError::Overloaded(self.limit));
         }
         state.work.proposals.push(Proposal { command, answer });
-        self.wake(state);
         Ok(receiver)
     }
 
@@ -101,17 +111,27 @@ impl<C, O, K> Queue<C, O, K> {
         self.wake(state);
     }
 
-    /// Waits for work and takes all of it. `empty` gives its storage back for reuse.
-    pub(crate) fn take(&self, empty: &mut Work<C, O, K>) {
+    /// Waits for work, which others may have taken meanwhile.
+    pub(crate) fn wait(&self) {
         let mut state = self.state.lock();
         while state.work.proposals.is_empty() && state.work.controls.is_empty() && !state.work.closed {
             state.sleeping = true;
             self.filled.wait(&mut state);
             state.sleeping = false;
         }
+    }
+
+    /// Takes all there is. `empty` gives its storage back for reuse.
+    pub(crate) fn take(&self, empty: &mut Work<C, O, K>) {
+        let mut state = self.state.lock();
         std::mem::swap(&mut state.work.proposals, &mut empty.proposals);
         std::mem::swap(&mut state.work.controls, &mut empty.controls);
         empty.closed = state.work.closed;
+    }
+
+    /// Takes the proposals and leaves the rest to the thread.
+    pub(crate) fn take_proposals(&self, empty: &mut Vec<Proposal<C, O>>) {
+        std::mem::swap(&mut self.state.lock().work.proposals, empty);
     }
 
     fn wake(&self, mut state: parking_lot::MutexGuard<'_, State<C, O, K>>) {

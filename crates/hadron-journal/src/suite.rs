@@ -211,9 +211,11 @@ fn answers_come_after_apply_and_in_order<L: CommandLog<Register>>(open: &dyn Fn(
         must(log.read_barrier().wait());
         assert_eq!(machine.additions().len() as u64, before + 1, "visible once answered");
     }
-    let pending: Vec<_> = (0..200)
-        .map(|number| log.propose(Register::add(number, "in a row")))
-        .collect();
+    let propose = |number| match number % 3 {
+        0 => log.propose_inline(Register::add(number, "in a row")),
+        _ => log.propose(Register::add(number, "in a row")),
+    };
+    let pending: Vec<_> = (0..200).map(propose).collect();
     let mut last = 0;
     for (number, pending) in pending.into_iter().enumerate() {
         let (answered, count) = must(pending.wait());
@@ -237,7 +239,13 @@ fn concurrent_proposals_all_get_a_place<L: CommandLog<Register>>(open: &dyn Fn(A
                 let mut last = 0;
                 for number in 0..EACH {
                     let id = 1000 * (thread + 1) + number;
-                    let (answered, count) = must(log.propose(Register::add(id, "many")).wait());
+                    let command = Register::add(id, "many");
+                    let pending = if thread % 2 == 0 {
+                        log.propose(command)
+                    } else {
+                        log.propose_inline(command)
+                    };
+                    let (answered, count) = must(pending.wait());
                     assert_eq!(answered, id);
                     assert!(count > last);
                     last = count;
@@ -272,7 +280,7 @@ fn state_survives_restarts_and_checkpoints<L: CommandLog<Register>>(open: &dyn F
         scope.spawn(|| {
             let mut number = 500_000;
             while running.load(Ordering::Relaxed) {
-                must(log.propose(Register::add(number, "during a checkpoint")).wait());
+                must(log.propose_inline(Register::add(number, "during a checkpoint")).wait());
                 number += 1;
             }
         });
@@ -303,5 +311,7 @@ fn a_closed_log_refuses<L: CommandLog<Register>>(open: &dyn Fn(Arc<Register>) ->
     must(taken.wait());
     must(closing.wait());
     assert_eq!(log.propose(Register::add(2, "too late")).wait(), Err(LogError::Closed));
+    let inline = log.propose_inline(Register::add(2, "too late"));
+    assert_eq!(inline.wait(), Err(LogError::Closed));
     assert!(log.checkpoint().wait().is_err());
 }

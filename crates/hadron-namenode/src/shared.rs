@@ -99,9 +99,14 @@ impl Shared {
     }
 
     /// Makes `command` durable, applies it and gives its outcome. The command enters the journal with this call;
-    /// dropping the future forgets the answer only.
+    /// dropping the future forgets the answer only. Call without locks: a call that is alone on its connection's thread
+    /// waits for the disk right here.
     pub fn propose(&self, command: Command) -> impl Future<Output = Outcome> + Send + use<> {
-        let pending = self.log.propose(command);
+        let pending = if hadron_net::is_alone() {
+            self.log.propose_inline(command)
+        } else {
+            self.log.propose(command)
+        };
         async move { pending.await.map_err(log_error)? }
     }
 

@@ -23,4 +23,4 @@ pub use identity::{GroupLookup, ProxyRule, ProxyUsers, UserIdentity, short_name}
 pub use metrics::{MethodMetrics, ProtocolMetrics, RpcMetrics};
 pub use protocol::{Reply, ReplyFuture, RpcProtocol};
 pub use protocol_info::ProtocolInfo;
-pub use server::{NONCE_LEN, RpcServer, RpcServerOptions, TokenAuthority};
+pub use server::{NONCE_LEN, RpcServer, RpcServerOptions, TokenAuthority, is_alone};

@@ -112,6 +112,47 @@ async fn answers_leave_when_they_are_ready() {
 }
 
 #[tokio::test]
+async fn a_call_knows_whether_it_has_the_thread_to_itself() {
+    let server = start_with(RpcServerOptions {
+        reactors: 1,
+        ..options()
+    })
+    .await;
+    let mut client = RawClient::open(server.local_addr(), "alice").await;
+    client.call(0, "alone", b"").await;
+    let first = client.frame().await.expect("an answer");
+    first.check_success(0, b"not alone");
+    // By and by it is, whichever way it answers.
+    for method in ["alone", "aloneWaiting"] {
+        let alone = async {
+            for call_id in 1.. {
+                client.call(call_id, method, b"").await;
+                if client.frame().await.expect("an answer").body.ends_with(b"\x05alone") {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(common::PATIENCE, alone).await.expect(method);
+    }
+    client.call(1, "aloneLater", b"").await;
+    let elsewhere = client.frame().await.expect("an answer");
+    elsewhere.check_success(1, b"not alone");
+    // Two calls at once are company for each other, and so is the connection of somebody else.
+    let both = [1, 2].map(|call_id| common::call_frame(call_id, "alone", b"")).concat();
+    client.send(&both).await;
+    for call_id in [1, 2] {
+        client
+            .frame()
+            .await
+            .expect("an answer")
+            .check_success(call_id, b"not alone");
+    }
+    let mut other = RawClient::open(server.local_addr(), "bob").await;
+    other.call(1, "alone", b"").await;
+    other.frame().await.expect("an answer").check_success(1, b"not alone");
+}
+
+#[tokio::test]
 async fn failed_calls_leave_the_connection_open() {
     use RpcErrorCodeProto::{
         ErrorApplication, ErrorNoSuchMethod, ErrorNoSuchProtocol, ErrorRpcServer, ErrorRpcVersionMismatch,

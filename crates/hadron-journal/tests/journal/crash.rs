@@ -20,7 +20,11 @@ fn work(running: &Running, from: u64) -> (u64, u64) {
             .map(|_| {
                 let number = next;
                 next += 1;
-                running.log.propose(Register::add(number, &text_of(number).repeat(40)))
+                let command = Register::add(number, &text_of(number).repeat(40));
+                match number % 2 {
+                    0 => running.log.propose_inline(command),
+                    _ => running.log.propose(command),
+                }
             })
             .collect();
         for pending in bunch {

@@ -1,5 +1,6 @@
 //! Damage that no crash leaves behind: start-up stops and says where, or another dir makes it good.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -290,4 +291,24 @@ fn a_panic_while_applying_poisons_instead_of_hanging() {
     let poisoned = log.propose(Register::add(2, "too late")).wait().unwrap_err();
     assert!(matches!(poisoned, LogError::Poisoned(_)), "{poisoned}");
     assert!(log.health().borrow().poisoned.is_some());
+}
+
+#[test]
+fn a_panic_on_a_lent_thread_poisons_as_well() {
+    let fixture = Fixture::new(1);
+    let log = LocalLog::open(Arc::new(Liar(Register::new())), fixture.env(), fixture.options.clone()).unwrap();
+    // The journal's thread may be at work itself for a moment.
+    let on_own_thread = |number| log.propose_inline(Register::add(number, "fine")).now();
+    assert!((1..=1000).any(|number| on_own_thread(number).is_ok()), "never at rest");
+    let proposed = catch_unwind(AssertUnwindSafe(|| {
+        log.propose_inline(Register::add(PANIC_NUMBER, "not fine")).wait()
+    }));
+    // It panicked here, or on the journal's thread.
+    assert!(matches!(proposed, Err(_) | Ok(Err(_))));
+    for propose in [LocalLog::propose, LocalLog::propose_inline] {
+        let poisoned = propose(&log, Register::add(2, "too late")).wait().unwrap_err();
+        assert!(matches!(poisoned, LogError::Poisoned(_)), "{poisoned}");
+    }
+    assert!(log.health().borrow().poisoned.is_some());
+    log.shutdown().wait().unwrap();
 }

@@ -8,6 +8,7 @@
 
 use super::ServerRef;
 use super::admission::Admission;
+use super::company;
 use super::dispatch;
 use super::reactors::Place;
 use super::respond::{ReplyTo, append_answer};
@@ -48,6 +49,15 @@ pub(crate) enum Turn {
     Ended,
 }
 
+/// How a connection's calls came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Calls {
+    /// None while another was in flight.
+    OneByOne,
+    /// More than one at a time.
+    Several,
+}
+
 /// A call that was answered after its dispatch.
 struct Finished {
     reply_to: ReplyTo,
@@ -77,6 +87,9 @@ pub(crate) struct Connection {
     is_input_closed: bool,
     /// The last turn stopped in the middle.
     has_more: bool,
+    /// Whether this connection alone uses its reactor's thread, and how it does.
+    is_alone: bool,
+    calls: Calls,
     _place: Place,
     _admission: Admission,
 }
@@ -101,6 +114,8 @@ impl Connection {
             stuck_since: None,
             is_input_closed: false,
             has_more: false,
+            is_alone: false,
+            calls: Calls::OneByOne,
             _place: place,
             _admission: admission,
         }
@@ -130,10 +145,13 @@ impl Connection {
         self.in_flight() < options.max_calls_in_flight && self.output.len() < options.max_unsent_bytes
     }
 
-    /// Takes in what is ready and runs the calls in it. The answers wait for [`Connection::send`].
+    /// Takes in what is ready and runs the calls in it. The answers wait for [`Connection::send`]. With `is_alone` a call
+    /// that is the only one may keep the thread while it waits for a disk.
     ///
     /// Errors: the connection is to be dropped.
-    pub(crate) fn take_in(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    pub(crate) fn take_in(&mut self, cx: &mut Context<'_>, is_alone: bool) -> io::Result<Calls> {
+        self.is_alone = is_alone;
+        self.calls = Calls::OneByOne;
         for _ in 0..MAX_READS {
             self.poll_finished(cx);
             let mut is_progressing = self.take_requests(None);
@@ -147,7 +165,16 @@ impl Connection {
                 break;
             }
         }
-        Ok(())
+        Ok(self.calls)
+    }
+
+    /// Whether a call may keep the thread that has `others` beside it in flight.
+    fn may_wait_here(&mut self, others: usize) -> bool {
+        if others > 0 || self.session.has_more() {
+            self.calls = Calls::Several;
+            self.is_alone = false;
+        }
+        self.is_alone
     }
 
     /// Sends what is there to be sent.
@@ -169,9 +196,11 @@ impl Connection {
 
     fn poll_finished(&mut self, cx: &mut Context<'_>) {
         // Polling registers this task anew, which is only worth it while there is something to wait for.
-        while !self.waiting.is_empty()
-            && let Poll::Ready(Some(finished)) = self.waiting.poll_next_unpin(cx)
-        {
+        while !self.waiting.is_empty() {
+            let alone = self.may_wait_here(self.in_flight() - 1);
+            let Poll::Ready(Some(finished)) = company::run(alone, || self.waiting.poll_next_unpin(cx)) else {
+                break;
+            };
             self.answer(finished);
         }
         while self.spawned_count > 0
@@ -272,7 +301,11 @@ impl Connection {
             received: self.last_received,
         };
         let method = &target.method_name;
-        match dispatch::dispatch(&self.server, index, &context, method, request.message) {
+        let alone = self.may_wait_here(self.in_flight());
+        let dispatched = company::run(alone, || {
+            dispatch::dispatch(&self.server, index, &context, method, request.message)
+        });
+        match dispatched {
             Reply::Ready(result) => self.answer_now(&reply_to, started, result),
             Reply::Waiting(future) => {
                 self.server.metrics.calls_in_flight.fetch_add(1, Ordering::Relaxed);

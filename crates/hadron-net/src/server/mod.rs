@@ -2,6 +2,7 @@
 
 mod accept;
 mod admission;
+mod company;
 mod connection;
 mod dispatch;
 mod inbox;
@@ -14,6 +15,7 @@ mod socket;
 mod targets;
 mod tokens;
 
+pub use company::is_alone;
 pub use options::RpcServerOptions;
 pub use tokens::{NONCE_LEN, TokenAuthority};
 

@@ -7,7 +7,8 @@
 //! Invariants: a connection is touched by its reactor only, from its arrival to its end; a connection that panics is
 //! dropped, and no other notices.
 
-use super::connection::{Connection, Turn};
+use super::company::Company;
+use super::connection::{Calls, Connection, Turn};
 use super::inbox::{Caller, Inbox, News};
 use super::socket::Socket;
 use rustix::event::{Timespec, epoll};
@@ -44,6 +45,9 @@ pub(crate) struct Reactor {
     /// How often time limits are looked after.
     check_every: Duration,
     next_check: Instant,
+    /// When time limits were looked at last: the present, as exactly as it matters here.
+    now: Instant,
+    company: Company,
 }
 
 impl Reactor {
@@ -59,6 +63,7 @@ impl Reactor {
             bell,
             epoll::EventFlags::IN | epoll::EventFlags::ET,
         )?;
+        let now = Instant::now();
         Ok(Self {
             name,
             inbox,
@@ -67,7 +72,9 @@ impl Reactor {
             sending: Vec::new(),
             again: Vec::new(),
             check_every,
-            next_check: Instant::now(),
+            next_check: now,
+            now,
+            company: Company::new(now),
         })
     }
 
@@ -153,7 +160,16 @@ impl Reactor {
     }
 
     fn take_in(&mut self, key: usize) {
-        self.turn(key, |connection, cx| connection.take_in(cx).map(|()| Turn::Send));
+        self.company.serve(key, self.now);
+        let is_alone = self.company.is_absent(self.now);
+        let mut calls = Calls::OneByOne;
+        self.turn(key, |connection, cx| {
+            calls = connection.take_in(cx, is_alone)?;
+            Ok(Turn::Send)
+        });
+        if calls == Calls::Several {
+            self.company.meet(self.now);
+        }
     }
 
     fn send_all(&mut self) {
@@ -167,6 +183,7 @@ impl Reactor {
 
     fn check_all(&mut self) {
         let now = Instant::now();
+        self.now = now;
         if self.connections.is_empty() || now < self.next_check {
             return;
         }

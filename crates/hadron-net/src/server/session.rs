@@ -114,6 +114,11 @@ impl Session {
         self.phase == Phase::Closed
     }
 
+    /// Whether bytes wait that are no call yet.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.frames.buffered().is_empty()
+    }
+
     /// Takes in received bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.frames.push(bytes);

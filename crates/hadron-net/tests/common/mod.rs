@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 pub const CLIENT_ID: [u8; 16] = *b"0123456789abcdef";
 /// Nothing in these tests takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Answers with its argument: at once, when released, or with an error. The argument is raw bytes, not a message.
 #[derive(Default)]
@@ -62,6 +62,9 @@ impl RpcProtocol for Echo {
                 };
                 Reply::Ready(Ok(text.into()))
             }
+            "alone" => Reply::Ready(Ok(is_alone())),
+            "aloneWaiting" => Reply::Waiting(Box::pin(async { Ok(is_alone()) })),
+            "aloneLater" => Reply::Later(Box::pin(async { Ok(is_alone()) })),
             "hold" | "waiting" => {
                 let released = self.hold(&body);
                 let future = Box::pin(async move {
@@ -96,6 +99,11 @@ impl RpcProtocol for Echo {
             _ => return None,
         })
     }
+}
+
+/// What a call says of its thread.
+fn is_alone() -> Bytes {
+    Bytes::from(if hadron_net::is_alone() { "alone" } else { "not alone" })
 }
 
 pub fn options() -> RpcServerOptions {
