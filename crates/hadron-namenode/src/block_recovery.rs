@@ -3,7 +3,8 @@
 //! The namespace records that a block is under recovery and under which stamp; here is which DataNode was chosen as
 //! primary, which orders wait for its next heartbeat, and which attempts are overdue. As in Hadoop the primary is the
 //! holder heard of most recently that was not tried yet, and no second attempt begins within the time-out; unlike Hadoop an
-//! overdue attempt is made again by the lease monitor, not only when somebody asks for the file.
+//! overdue attempt is made again by the lease monitor, not only when somebody asks for the file, and one whose primary
+//! registers anew, or that found none, is overdue at once or with the next heartbeats.
 //! Reads no clock. Limits: attempts are as many as files under recovery; see [`ORDERS_PER_HEARTBEAT`].
 
 use hadron_types::{BlockId, DatanodeUuid, InodeId, TimeMs};
@@ -20,6 +21,7 @@ pub const TIMEOUT_HEARTBEATS: u64 = 30;
 pub struct BlockRecoveries {
     attempts: HashMap<BlockId, Attempt>,
     orders: HashMap<DatanodeUuid, VecDeque<BlockId>>,
+    heartbeat_ms: u64,
     timeout_ms: u64,
 }
 
@@ -36,7 +38,26 @@ pub struct Candidate {
 struct Attempt {
     file: InodeId,
     until: TimeMs,
+    /// Begun by an earlier life of the NameNode, whose orders may be lost: anybody may begin another.
+    inherited: bool,
+    /// Whether the last of the tried is the primary; else there was none to be found.
+    led: bool,
     tried: Vec<DatanodeUuid>,
+    /// How long the next attempt without a primary waits.
+    patience_ms: u64,
+}
+
+impl Attempt {
+    fn new(file: InodeId) -> Self {
+        Self {
+            file,
+            until: TimeMs(0),
+            inherited: false,
+            led: false,
+            tried: Vec::new(),
+            patience_ms: 0,
+        }
+    }
 }
 
 impl BlockRecoveries {
@@ -45,13 +66,15 @@ impl BlockRecoveries {
         Self {
             attempts: HashMap::new(),
             orders: HashMap::new(),
+            heartbeat_ms: heartbeat_interval_ms,
             timeout_ms: heartbeat_interval_ms.saturating_mul(TIMEOUT_HEARTBEATS),
         }
     }
 
     /// Begins an attempt: chooses the primary among `candidates` (live nodes) and queues the order for it.
     ///
-    /// Returns the primary; `None` without candidates, and then the attempt waits to be overdue.
+    /// Returns the primary; `None` without candidates: then the attempt is overdue after one heartbeat interval, and the
+    /// next such one after twice that, up to the time-out.
     pub fn start(
         &mut self,
         block: BlockId,
@@ -59,13 +82,17 @@ impl BlockRecoveries {
         candidates: &[Candidate],
         now: TimeMs,
     ) -> Option<DatanodeUuid> {
-        let until = now.plus(self.timeout_ms);
-        let attempt = self.attempts.entry(block).or_insert_with(|| Attempt {
-            file,
-            until,
-            tried: Vec::new(),
-        });
-        attempt.until = until;
+        let attempt = self.attempts.entry(block).or_insert_with(|| Attempt::new(file));
+        attempt.inherited = false;
+        if candidates.is_empty() {
+            attempt.until = now.plus(attempt.patience_ms.clamp(self.heartbeat_ms, self.timeout_ms));
+            attempt.patience_ms = attempt.patience_ms.max(self.heartbeat_ms).saturating_mul(2);
+            attempt.led = false;
+            return None;
+        }
+        attempt.until = now.plus(self.timeout_ms);
+        attempt.patience_ms = 0;
+        attempt.led = true;
         if candidates
             .iter()
             .all(|candidate| attempt.tried.contains(&candidate.node))
@@ -84,14 +111,35 @@ impl BlockRecoveries {
         Some(primary)
     }
 
-    /// Expects an attempt that an earlier life of the NameNode began; it is overdue after the time-out.
+    /// Expects an attempt that an earlier life of the NameNode began; it is overdue after the time-out, and does not count
+    /// as running: its order may never have gone out.
     pub fn expect(&mut self, block: BlockId, file: InodeId, now: TimeMs) {
-        self.start(block, file, &[], now);
+        let attempt = Attempt {
+            until: now.plus(self.timeout_ms),
+            inherited: true,
+            ..Attempt::new(file)
+        };
+        self.attempts.insert(block, attempt);
     }
 
     /// Whether an attempt runs that is not overdue.
     pub fn is_running(&self, block: BlockId, now: TimeMs) -> bool {
-        self.attempts.get(&block).is_some_and(|attempt| now <= attempt.until)
+        let attempt = self.attempts.get(&block);
+        attempt.is_some_and(|attempt| now <= attempt.until && !attempt.inherited)
+    }
+
+    /// `node` registers: it was started again, or was thought dead, and orders it took are lost. Attempts that it leads
+    /// are overdue; those nobody leads are looked at again when it has had time to report what it has.
+    pub fn registered(&mut self, node: &DatanodeUuid, now: TimeMs) {
+        let waiting = self.orders.get(node);
+        for (block, attempt) in &mut self.attempts {
+            if !attempt.led {
+                attempt.until = attempt.until.min(now.plus(self.heartbeat_ms));
+                attempt.patience_ms = 0;
+            } else if attempt.tried.last() == Some(node) && !waiting.is_some_and(|queue| queue.contains(block)) {
+                attempt.until = TimeMs(0);
+            }
+        }
     }
 
     /// The block is not under recovery any more.
@@ -175,7 +223,7 @@ mod tests {
     #[test]
     fn an_attempt_is_overdue_after_its_time_out_and_named_once() {
         let mut recoveries = BlockRecoveries::new(3_000);
-        assert_eq!(start(&mut recoveries, &[], 0), None);
+        assert_eq!(start(&mut recoveries, &[("a", 1)], 0).as_deref(), Some("a"));
         assert!(recoveries.is_running(BLOCK, TimeMs(90_000)));
         assert_eq!(recoveries.take_overdue(TimeMs(90_000), 10), []);
         assert!(!recoveries.is_running(BLOCK, TimeMs(90_001)));
@@ -190,6 +238,53 @@ mod tests {
             [],
             "an order of an ended recovery does not go out"
         );
+    }
+
+    #[test]
+    fn an_attempt_nobody_leads_is_looked_at_again_soon_and_then_less_often() {
+        let mut recoveries = BlockRecoveries::new(3_000);
+        let mut now = 0;
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            assert_eq!(start(&mut recoveries, &[], now), None);
+            let mut overdue = (1_u64..).map(|ms| now + ms);
+            let until = overdue.find(|&then| !recoveries.is_running(BLOCK, TimeMs(then)));
+            waits.push(until.expect("an end") - 1 - now);
+            now = until.expect("an end");
+        }
+        assert_eq!(waits, [3_000, 6_000, 12_000, 24_000, 48_000, 90_000, 90_000]);
+        assert_eq!(start(&mut recoveries, &[], now), None);
+        recoveries.registered(&"a".into(), TimeMs(now + 10));
+        assert!(
+            recoveries.is_running(BLOCK, TimeMs(now + 3_010)),
+            "it may have something to report"
+        );
+        assert!(!recoveries.is_running(BLOCK, TimeMs(now + 3_011)));
+    }
+
+    #[test]
+    fn an_attempt_whose_primary_starts_anew_is_overdue_unless_its_order_waits() {
+        let mut recoveries = BlockRecoveries::new(3_000);
+        start(&mut recoveries, &[("a", 1), ("b", 2)], 100);
+        recoveries.registered(&"b".into(), TimeMs(200));
+        assert!(recoveries.is_running(BLOCK, TimeMs(200)), "the order goes out yet");
+        assert_eq!(recoveries.take(&"b".into()), [BLOCK]);
+        recoveries.registered(&"a".into(), TimeMs(200));
+        assert!(recoveries.is_running(BLOCK, TimeMs(200)), "another node's matter");
+        recoveries.registered(&"b".into(), TimeMs(200));
+        assert!(!recoveries.is_running(BLOCK, TimeMs(200)));
+        assert_eq!(recoveries.take_overdue(TimeMs(200), 10), [(BLOCK, FILE)]);
+    }
+
+    #[test]
+    fn an_inherited_attempt_stands_in_nobodys_way() {
+        let mut recoveries = BlockRecoveries::new(3_000);
+        recoveries.expect(BLOCK, FILE, TimeMs(0));
+        assert!(!recoveries.is_running(BLOCK, TimeMs(0)));
+        assert_eq!(recoveries.take_overdue(TimeMs(90_000), 10), []);
+        assert_eq!(recoveries.take_overdue(TimeMs(90_001), 10), [(BLOCK, FILE)]);
+        start(&mut recoveries, &[("a", 1)], 90_002);
+        assert!(recoveries.is_running(BLOCK, TimeMs(90_003)));
     }
 
     #[test]

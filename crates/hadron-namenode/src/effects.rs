@@ -49,7 +49,7 @@ pub(crate) fn follow_recoveries(blocks: &BlockMap, recoveries: &mut BlockRecover
     for effect in effects {
         match effect {
             Effect::BlockRecoveryStarted { block, file, .. } => {
-                let replicas = blocks.expected(block.id, now);
+                let replicas = blocks.recovery_replicas(block, now);
                 let candidates = replicas.iter().map(|replica| Candidate {
                     node: replica.node.id.uuid.clone(),
                     last_heard: replica.node.stats.last_update,

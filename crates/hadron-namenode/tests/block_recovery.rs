@@ -27,6 +27,10 @@ impl World {
     async fn start(settings: &[(&str, &str)]) -> Self {
         let clock = Arc::new(ManualClock::new(TimeMs(1_700_000_000_000)));
         let cluster = Cluster::start_at(Arc::clone(&clock), settings).await;
+        Self::over(cluster, clock).await
+    }
+
+    async fn over(cluster: Cluster, clock: Arc<ManualClock>) -> Self {
         cluster.add_datanodes(NODES);
         let client = cluster.client("hdfs").await;
         let datanodes = cluster.client_of(OWNER, DATANODE_PROTOCOL).await;
@@ -82,6 +86,20 @@ impl World {
             orders.extend(self.beat(number).await.into_iter().map(|order| (number, order)));
         }
         orders
+    }
+
+    /// The first order of the next attempt, which time brings.
+    async fn next_order(&self) -> (usize, RecoveringBlockProto) {
+        let attempt = async {
+            loop {
+                self.clock.advance(Duration::from_secs(3));
+                if let Some(order) = self.beat_all().await.into_iter().next() {
+                    return order;
+                }
+            }
+        };
+        let order = tokio::time::timeout(Duration::from_secs(20), attempt).await;
+        order.expect("another attempt")
     }
 
     async fn open_with_block(&self, path: &str) -> LocatedBlockProto {
@@ -258,6 +276,32 @@ async fn a_block_whose_nodes_are_all_dead_waits_for_them() {
     assert!(!world.recover_lease("/f").await, "what was flushed may come back");
     assert_eq!(world.located("/f").await.blocks.len(), 0);
     assert!(world.located("/f").await.last_block.is_some());
+    world.cluster.add_datanodes(NODES);
+    let (_, order) = world.next_order().await;
+    assert_eq!(order.block.locs.len(), NODES, "all are back and asked");
+    world.report(&order, 0, &[]).await.expect("no data anywhere");
+    assert!(world.is_closed("/f").await);
+}
+
+#[tokio::test]
+async fn a_recovery_begun_before_a_restart_does_not_hold_up_another() {
+    let world = World::start(&[]).await;
+    let block = world.open_with_block("/f").await;
+    assert!(!world.recover_lease("/f").await);
+    let World { cluster, clock, .. } = world;
+    let world = World::over(cluster.restart().await, clock).await;
+    let mut replica = ExtendedBlock::from(&block.b).block;
+    replica.len = 700;
+    world.cluster.tell(&block, 1, replica, IncrementKind::Receiving);
+    assert_eq!(world.beat_all().await, [], "what was ordered is forgotten");
+    assert!(!world.recover_lease("/f").await);
+    let orders = world.beat_all().await;
+    let [(_, order)] = orders.as_slice() else {
+        panic!("ordered at once: {orders:?}");
+    };
+    assert_eq!(order.block.locs.len(), 1);
+    world.report(order, 700, &[0]).await.expect("reported");
+    assert!(world.is_closed("/f").await);
 }
 
 #[tokio::test]
@@ -267,26 +311,15 @@ async fn a_primary_that_says_nothing_is_replaced() {
     assert!(!world.recover_lease("/f").await);
     let first = world.beat_all().await;
     assert_eq!(first.len(), 1);
-    let again = async {
-        loop {
-            world.clock.advance(Duration::from_secs(3));
-            let orders = world.beat_all().await;
-            if !orders.is_empty() {
-                return orders;
-            }
-        }
-    };
-    let second = tokio::time::timeout(Duration::from_secs(20), again)
-        .await
-        .expect("tried again");
-    assert_ne!(first[0].0, second[0].0, "another node leads");
-    assert!(second[0].1.new_gen_stamp > first[0].1.new_gen_stamp);
+    let (leader, second) = world.next_order().await;
+    assert_ne!(first[0].0, leader, "another node leads");
+    assert!(second.new_gen_stamp > first[0].1.new_gen_stamp);
     assert!(
         world.report(&first[0].1, 5, &[0]).await.is_err(),
         "the first comes too late"
     );
     assert!(!world.is_closed("/f").await);
-    world.report(&second[0].1, 0, &[]).await.expect("no data anywhere");
+    world.report(&second, 0, &[]).await.expect("no data anywhere");
     assert!(world.is_closed("/f").await);
     assert_eq!(world.located("/f").await.blocks.len(), 0);
 }

@@ -36,6 +36,8 @@ impl BlockMap {
         let expected = nodes.iter().filter_map(find).collect();
         let open = self.open.entry(block.id).or_default();
         open.expected = expected;
+        // They have replicas of the old stamp at best.
+        open.absent.clear();
         open.held |= !nodes.is_empty();
         for (storage, version) in self.outdated_locations(block) {
             self.unlink_replica(block.id, storage);
@@ -66,6 +68,44 @@ impl BlockMap {
         let alive = |storage: &StorageIndex| self.cluster.node(self.node_of(*storage)).alive;
         let storages = storages.into_iter().filter(alive);
         storages.map(|storage| self.location(storage, now)).collect()
+    }
+
+    /// Whom to ask for replicas of an open block in its recovery, one replica of a node: the pipeline, whoever reported
+    /// one that is not older than `block`, the block as recorded, and nodes of these that died and came back.
+    ///
+    /// Empty while some of the latter are all that may have one and not all of them are back: what the others answer must
+    /// not be the end of the block.
+    pub fn recovery_replicas(&self, block: &Block, now: TimeMs) -> Vec<ReplicaLocation> {
+        let Some(open) = self.open.get(&block.id) else {
+            return Vec::new();
+        };
+        let mut reported: Vec<_> = open.reported.iter().collect();
+        reported.retain(|(_, replica)| replica.block.generation_stamp >= block.generation_stamp);
+        reported.sort_by_key(|(_, replica)| std::cmp::Reverse(replica.block.generation_stamp));
+        let mut found: Vec<StorageIndex> = Vec::new();
+        let mut add = |storage: StorageIndex| {
+            let node = self.node_of(storage);
+            if self.cluster.node(node).alive && !found.iter().any(|&other| self.node_of(other) == node) {
+                found.push(storage);
+            }
+        };
+        open.expected.iter().for_each(|&storage| add(storage));
+        reported.iter().for_each(|(storage, _)| add(*storage));
+        let back: Vec<NodeIndex> = open
+            .absent
+            .iter()
+            .filter_map(|uuid| self.cluster.find_alive(uuid))
+            .collect();
+        if !found.is_empty() || back.len() == open.absent.len() {
+            let storages = back.iter().filter_map(|&node| self.storage_or_first(node, None));
+            for storage in storages {
+                let node = self.node_of(storage);
+                if !found.iter().any(|&other| self.node_of(other) == node) {
+                    found.push(storage);
+                }
+            }
+        }
+        found.into_iter().map(|storage| self.location(storage, now)).collect()
     }
 
     /// Replicas reported for an open block: where, with stamp and length, in which state. For block recovery.
@@ -109,7 +149,9 @@ impl BlockMap {
     /// are awaited no longer.
     pub fn block_reopened(&mut self, stored: &StoredBlock) {
         let id = stored.block.id;
-        let expected: Vec<StorageIndex> = self.replicas.replicas_of(id).map(|replica| replica.storage()).collect();
+        let good = |replica: &Replica| !replica.flags().has(ReplicaFlags::CORRUPT);
+        let replicas = self.replicas.replicas_of(id).filter(good);
+        let expected: Vec<StorageIndex> = replicas.map(Replica::storage).collect();
         let is_new = !self.open.contains_key(&id);
         let open = self.open.entry(id).or_default();
         open.held |= !expected.is_empty();

@@ -33,7 +33,7 @@ use crate::replicas::ReplicaMap;
 use crate::safemode::{SafeMode, SafeModeReason};
 use crate::settings::Settings;
 use core::net::IpAddr;
-use hadron_types::{Block, BlockId, GenerationStamp, TimeMs};
+use hadron_types::{Block, BlockId, DatanodeUuid, GenerationStamp, TimeMs};
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -82,6 +82,8 @@ struct OpenBlock {
     reported: Vec<(StorageIndex, ReportedReplica)>,
     /// Stamps of replicas that DataNodes deleted; the end of a recovery does not bring them back.
     gone: Vec<(StorageIndex, GenerationStamp)>,
+    /// Nodes of `expected` and `reported` that died since; who comes back may bring its replica along.
+    absent: Vec<DatanodeUuid>,
     /// Whether some DataNode was ever to have or had a replica, alive or dead by now.
     held: bool,
     /// What replicas were when the block was complete before.
@@ -98,6 +100,19 @@ struct Recovered {
 }
 
 impl OpenBlock {
+    /// The node that has `storages` died.
+    fn miss(&mut self, node: &DatanodeUuid, storages: &[StorageIndex]) {
+        let mut known = self
+            .expected
+            .iter()
+            .chain(self.reported.iter().map(|(storage, _)| storage));
+        let had = known.any(|storage| storages.contains(storage));
+        if had && !self.absent.contains(node) && self.absent.len() < reports::MAX_OPEN_REPLICAS {
+            self.absent.push(node.clone());
+        }
+        storages.iter().for_each(|&storage| self.forget(storage));
+    }
+
     fn forget(&mut self, storage: StorageIndex) {
         self.expected.retain(|&other| other != storage);
         self.reported.retain(|&(other, _)| other != storage);

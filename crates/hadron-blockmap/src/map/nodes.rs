@@ -333,9 +333,10 @@ impl BlockMap {
         for id in affected {
             self.reconsider(id, source, now);
         }
-        let storages = self.cluster.node(index).storages.clone();
+        let node = self.cluster.node(index);
+        let (id, storages) = (Arc::clone(&node.id), node.storages.clone());
         for open in self.open.values_mut() {
-            storages.iter().for_each(|&storage| open.forget(storage));
+            open.miss(&id.uuid, &storages);
         }
     }
 

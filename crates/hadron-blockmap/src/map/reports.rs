@@ -13,7 +13,7 @@ use crate::source::{BlockSource, StoredBlock};
 use hadron_types::{Block, BlockId, DatanodeUuid, ReplicaState, StorageId, TimeMs};
 
 /// Most recent states kept of one open block; more come only from a confused DataNode.
-const MAX_OPEN_REPLICAS: usize = 1024;
+pub(super) const MAX_OPEN_REPLICAS: usize = 1024;
 
 /// Why a report is not processed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

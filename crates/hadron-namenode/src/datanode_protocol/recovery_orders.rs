@@ -39,7 +39,11 @@ pub(super) fn recovery_command(core: &Core, node: &DatanodeUuid) -> Option<Datan
 fn order(ns: &Namespace, blocks: &BlockMap, id: BlockId, now: TimeMs) -> Option<RecoveringBlockProto> {
     let stored = ns.stored_block(id)?;
     let recovery = ns.block_recovery(id)?;
-    let replicas = without_stale(blocks.expected(id, now));
+    let replicas = without_stale(blocks.recovery_replicas(&stored.block, now));
+    if replicas.is_empty() {
+        // Whoever is asked nothing answers that nobody has the block, which would be the end of it.
+        return None;
+    }
     let located = convert::located_block(
         &ns.identity().block_pool,
         stored.block,

@@ -102,6 +102,7 @@ fn admit(
             Ok(())
         })
         .map_err(|error| refused(&error, &rack, &address))?;
+    state.recoveries.lock().registered(&uuid, state.now());
     log_changes(state);
     let tokens = core.shared.block_tokens.as_ref();
     registration.keys = keys_for(tokens, &uuid, &registration.software_version);

@@ -1,6 +1,7 @@
 //! What the namespace tells.
 
 use super::*;
+use crate::reader::ReplicaLocation;
 
 fn place_and_open(f: &mut Fixture, id: i64) -> Vec<u8> {
     f.store(id, BlockState::UnderConstruction, 3);
@@ -285,4 +286,71 @@ fn a_block_was_held_also_when_all_its_nodes_are_dead() {
     f.kill(1, &[]);
     assert_eq!(f.map.expected(BlockId(1), f.now).len(), 0);
     assert!(f.map.was_held(BlockId(1)));
+}
+
+fn asked(f: &Fixture, stamp: u64) -> Vec<u8> {
+    let found = f.map.recovery_replicas(&restamped(stamp), f.now);
+    let node = |replica: &ReplicaLocation| (1..=9).find(|&node| uuid(node) == replica.node.id.uuid);
+    found.iter().filter_map(node).collect()
+}
+
+#[test]
+fn a_recovery_asks_the_pipeline_and_whoever_has_something_as_new() {
+    let mut f = Fixture::with_nodes(4);
+    f.store(1, BlockState::UnderConstruction, 3);
+    record(&mut f, 1005, BlockState::UnderConstruction);
+    f.map.pipeline_changed(&restamped(1005), &named(&[2]));
+    f.increment(4, IncrementKind::Receiving, restamped(1006), None);
+    f.increment(3, IncrementKind::Receiving, restamped(1005), None);
+    f.increment(1, IncrementKind::Receiving, restamped(1004), None);
+    assert_eq!(asked(&f, 1005), [2, 4, 3], "node 1 was left behind");
+}
+
+#[test]
+fn an_outdated_replica_is_no_pipeline() {
+    let mut f = Fixture::with_nodes(3);
+    f.store(1, BlockState::UnderConstruction, 3);
+    let stored = record(&mut f, 1005, BlockState::UnderConstruction);
+    // After a restart of the NameNode the one with the old finished replica is the first to report.
+    f.increment(3, IncrementKind::Received, restamped(1001), None);
+    f.map.block_reopened(&stored);
+    assert_eq!(f.map.expected(BlockId(1), f.now).len(), 0);
+    f.increment(1, IncrementKind::Receiving, restamped(1005), None);
+    f.increment(2, IncrementKind::Receiving, restamped(1005), None);
+    assert_eq!(f.map.expected(BlockId(1), f.now).len(), 2);
+    assert_eq!(asked(&f, 1005), [1, 2]);
+}
+
+#[test]
+fn nodes_that_died_are_asked_when_they_are_back() {
+    let mut f = Fixture::with_nodes(4);
+    let nodes = place_and_open(&mut f, 1);
+    let [a, b, c] = nodes[..] else {
+        panic!("three of {nodes:?}")
+    };
+    let other = (1..=4).find(|node| !nodes.contains(node)).expect("a fourth");
+    let back = |f: &mut Fixture, node| {
+        f.drain();
+        f.register(node, "/default-rack");
+        f.beat(node);
+    };
+    f.kill(a, &[b, c, other]);
+    assert_eq!(asked(&f, 1001), [b, c]);
+    back(&mut f, a);
+    assert_eq!(asked(&f, 1001), [b, c, a], "it may have what they have not");
+    f.kill(a, &[b, c, other]);
+    f.kill(b, &[c, other]);
+    f.kill(c, &[other]);
+    assert_eq!(asked(&f, 1001), [0; 0]);
+    back(&mut f, c);
+    back(&mut f, a);
+    assert_eq!(asked(&f, 1001), [0; 0], "what these two lack the third may have");
+    back(&mut f, b);
+    assert_eq!(asked(&f, 1001), [a, b, c]);
+    f.kill(c, &[a, b, other]);
+    f.increment(a, IncrementKind::Receiving, restamped(1001), None);
+    assert_eq!(asked(&f, 1001), [a, b], "somebody has it");
+    f.map.pipeline_changed(&restamped(1005), &named(&[a]));
+    back(&mut f, c);
+    assert_eq!(asked(&f, 1005), [a], "the others were left behind");
 }
