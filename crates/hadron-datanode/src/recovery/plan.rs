@@ -26,7 +26,8 @@ pub(super) fn plan(
     failed: usize,
     truncate_to: Option<u64>,
 ) -> Result<Plan, String> {
-    if failed > 0 && failed == answers.len() {
+    // No location at all is nobody who could say that the block is empty.
+    if failed == answers.len() {
         return Err(format!("All datanodes failed: block={block}"));
     }
     let has_data = |info: &RecoveryInfo| info.block.generation_stamp >= block.generation_stamp && info.block.len > 0;
@@ -148,11 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn a_truncation_gives_the_length_and_a_block_without_data_goes() {
+    fn a_truncation_gives_the_length_and_a_block_without_data_goes_unless_nobody_was_asked() {
         check(&[(Finalized, 10, 9), (Finalized, 10, 9)], Some(4), cut(4, &[0, 1]));
         check(&[(Rwr, 10, 9), (Rbw, 10, 9)], Some(4), cut(4, &[1]));
         check(&[(Rbw, 10, 0), (Rbw, 10, u64::MAX)], None, Ok(Plan::Delete));
-        check(&[], None, Ok(Plan::Delete));
+        check(&[], None, Err("All datanodes failed"));
+        check(&[], Some(4), Err("All datanodes failed"));
     }
 
     #[test]
