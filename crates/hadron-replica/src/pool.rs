@@ -92,7 +92,7 @@ impl Entry {
     /// Whether both are the same replica in the same step of its life.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Finalized(a), Self::Finalized(b)) => a.stamp == b.stamp,
+            (Self::Finalized(a), Self::Finalized(b)) => a.is_same(b),
             (Self::Active(a), Self::Active(b)) => Arc::ptr_eq(a, b),
             (Self::Recovering(a), Self::Recovering(b)) => Arc::ptr_eq(a, b),
             _ => false,
@@ -716,12 +716,12 @@ impl Pool {
             stamp: to,
             ..old.clone()
         };
-        self.swap_finalized(id, old.stamp, Entry::Finalized(now.clone()))?;
+        self.swap_finalized(id, old, Entry::Finalized(now.clone()))?;
         let dir = self.finalized_dir(id, old);
         let (from, meta) = (layout::meta_name(id, old.stamp), layout::meta_name(id, to));
         let disk = self.home(old.volume).disk();
         if let Err(error) = rename(disk, &dir.join(from), &dir.join(&meta)) {
-            self.swap_finalized(id, to, Entry::Finalized(old.clone()))?;
+            self.swap_finalized(id, &now, Entry::Finalized(old.clone()))?;
             return Err(error);
         }
         if !matches!(self.entry(id), Some(Entry::Finalized(found)) if found.stamp == to) {
@@ -731,14 +731,14 @@ impl Pool {
         Ok(self.placed(now.block(id), &self.volumes[usize::from(now.volume)]))
     }
 
-    /// Puts `entry` in the place of the finalized replica with `stamp`; an error if that is no longer there.
-    fn swap_finalized(&self, id: BlockId, stamp: GenerationStamp, entry: Entry) -> ReplicaResult<()> {
+    /// Puts `entry` in the place of the finalized replica `old`; an error if that is no longer there.
+    fn swap_finalized(&self, id: BlockId, old: &Finalized, entry: Entry) -> ReplicaResult<()> {
         match self.replicas.lock().get_mut(&id) {
-            Some(slot) if matches!(&*slot, Entry::Finalized(now) if now.stamp == stamp) => {
+            Some(slot) if matches!(&*slot, Entry::Finalized(now) if now.is_same(old)) => {
                 *slot = entry;
                 Ok(())
             }
-            _ => Err(ReplicaError::NotFound(id, stamp)),
+            _ => Err(ReplicaError::NotFound(id, old.stamp)),
         }
     }
 
@@ -764,7 +764,7 @@ impl Pool {
             let most = Some(most);
             return Err(ReplicaError::NoSpace { wanted, most });
         }
-        self.swap_finalized(id, finalized.stamp, Entry::Active(replica.clone()))?;
+        self.swap_finalized(id, finalized, Entry::Active(replica.clone()))?;
         let disk = home.disk();
         let (data, back) = (rbw.join(layout::data_name(id)), from.join(layout::data_name(id)));
         let moved = rename(disk, &back, &data).and_then(|()| {
@@ -905,6 +905,11 @@ pub struct NewReplica<'a> {
 }
 
 impl Finalized {
+    /// Whether nothing was written in between. Clients that append without a new stamp leave only the length to tell.
+    fn is_same(&self, other: &Self) -> bool {
+        (self.stamp, self.len) == (other.stamp, other.len)
+    }
+
     pub(crate) fn block(&self, id: BlockId) -> Block {
         Block {
             id,
@@ -958,4 +963,24 @@ fn check_len(block: BlockId, found: u64, wanted: u64) -> ReplicaResult<()> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_that_an_append_under_its_stamp_made_longer_is_another() {
+        let entry = |stamp, len| {
+            Entry::Finalized(Finalized {
+                stamp: GenerationStamp(stamp),
+                len,
+                volume: 0,
+                dir: None,
+            })
+        };
+        for (other, same) in [((10, 5), true), ((10, 9), false), ((11, 5), false)] {
+            assert_eq!(entry(10, 5).is_same(&entry(other.0, other.1)), same, "{other:?}");
+        }
+    }
 }

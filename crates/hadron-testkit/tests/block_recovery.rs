@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 use hadron_client::{CreateOptions, HadronFs};
-use hadron_replica::{ChunkFormat, Packet};
-use hadron_testkit::{Cluster, eventually, path, pattern, read};
-use hadron_types::{Block, ChecksumType, ErrorKind, ExtendedBlock, ReplicaState};
+use hadron_proto::hdfs::{AppendRequestProto, AppendResponseProto};
+use hadron_replica::{ChunkFormat, Packet, ReplicaWriter};
+use hadron_testkit::{Cluster, eventually, path, pattern, raw_client, read};
+use hadron_types::{Block, BlockId, ChecksumType, ErrorKind, ExtendedBlock, ReplicaState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,11 @@ fn lengthen(cluster: &Cluster, node: usize, block: Block, content: &[u8], to: us
     let stamp = block.block.generation_stamp;
     let store = cluster.datanode(node).store();
     let mut writer = store.recover_rbw(&block, stamp, 0, u64::MAX, Arc::new(|| {})).unwrap();
+    extend(&mut writer, content, to);
+}
+
+/// Writes what `content` has up to `to`, from the beginning of the last chunk on.
+fn extend(writer: &mut ReplicaWriter, content: &[u8], to: usize) {
     let from = writer.len() as usize / 512 * 512;
     let format = ChunkFormat::new(ChecksumType::Crc32c, 512).unwrap();
     let mut sums = Vec::new();
@@ -114,6 +120,79 @@ async fn replicas_of_different_lengths_become_one_that_has_all_that_was_flushed(
     assert_eq!(read(&other, "/died").await.unwrap(), data[..100_001]);
     let gone = fs.existing_status(&path("/died")).await.unwrap();
     assert_eq!(gone.len, 100_001);
+    cluster.shutdown().await;
+}
+
+/// What clients do that append under the stamp the block has, and die.
+///
+/// covers: LM-22
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_under_the_old_stamp_keeps_its_bytes_though_a_node_missed_it() {
+    const BEFORE: usize = 5_000;
+    let cluster = cluster(3).await;
+    let fs = cluster.client().await.unwrap();
+    let rpc = raw_client(cluster.namenode().rpc_addr(), cluster.conf().user_name())
+        .await
+        .unwrap();
+    let data = pattern(10_000);
+    // How long the replicas of those become that took part, and whether they were finished.
+    let cases = [
+        (0, [9_000, 8_000], false, 8_000),
+        (1, [9_000, 9_000], true, 9_000),
+        (2, [9_000, 8_500], true, 9_000),
+    ];
+    let of_file = |id: BlockId| {
+        let mut all = cluster.replicas([0, 1, 2]);
+        all.retain(|(_, block, _)| block.id == id);
+        all
+    };
+    let mut ids = Vec::new();
+    for (number, lens, finished, expected) in cases {
+        let name = format!("/appended-{number}");
+        write(&fs, &name, &data[..BEFORE], 1 << 20).await;
+        let located = fs.block_locations(&path(&name), 0, u64::MAX >> 1).await.unwrap();
+        let id = located[0].block.block.id;
+        ids.push(id);
+        let request = AppendRequestProto {
+            src: name.clone(),
+            client_name: "appends".to_owned(),
+            flag: None,
+        };
+        rpc.call::<_, AppendResponseProto>("append", &request).await.unwrap();
+        for ((node, block, _), len) in of_file(id).into_iter().zip(lens) {
+            let block = ExtendedBlock {
+                pool: cluster.pool(),
+                block,
+            };
+            let stamp = block.block.generation_stamp;
+            let store = cluster.datanode(node).store();
+            let mut writer = store.append(&block, stamp, BEFORE as u64, Arc::new(|| {})).unwrap();
+            extend(&mut writer, &data, len);
+            if finished {
+                writer.finalize(Some(len as u64)).unwrap();
+            }
+        }
+        eventually("the lease is recovered", || async {
+            fs.recover_lease(&path(&name)).await.ok()?.then_some(())
+        })
+        .await;
+        let found = read(&fs, &name).await.unwrap();
+        assert!(found == data[..expected], "{name}: {} bytes", found.len());
+    }
+    for ((number, .., expected), id) in cases.into_iter().zip(ids) {
+        eventually("three equal replicas", || async {
+            let all = of_file(id);
+            let equal = all.iter().all(|(_, block, state)| {
+                (*state, block.len) == (ReplicaState::Finalized, expected as u64)
+                    && block.generation_stamp == all[0].1.generation_stamp
+            });
+            (all.len() == 3 && equal).then_some(())
+        })
+        .await;
+        for (node, block, _) in of_file(id) {
+            assert_eq!(content(&cluster, node, block), data[..expected], "{number} on {node}");
+        }
+    }
     cluster.shutdown().await;
 }
 

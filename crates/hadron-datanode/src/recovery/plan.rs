@@ -1,9 +1,19 @@
 //! Which replicas take part in a recovery, and how long the block will be: a pure choice among what the holders told.
 //!
 //! Rules of Hadoop's `BlockRecoveryWorker.RecoveryTaskContiguous`: the best state wins, FINALIZED before RBW before
-//! RWR. Finalized replicas must agree on the length, and an RBW of the same length joins them; else the replicas of the
-//! best state are cut to the shortest of them. What was acked to the writer is on every replica of the pipeline, so the
+//! RWR. FINALIZED replicas give the length, and an RBW of the same length joins them; else the replicas of the best
+//! state are cut to the shortest of them. What was acked to the writer is on every replica of the pipeline, so the
 //! shortest has it. A truncation's length is given.
+//!
+//! Where Hadoop gives up for ever, because FINALIZED replicas differ in length, these rules go on:
+//! - The newest stamp gives the length: it is the result of an attempt whose report was lost, and that has all acked.
+//! - Of one stamp the longest does: clients that append without a new stamp leave the shorter one on a node that missed
+//!   the append, so it ends where the append began.
+//! - For the same reason an open replica that is longer than that, under the same stamp, is of a later append, and then
+//!   the longer open ones count instead. One that is not longer says nothing: it may have missed the append, too.
+//!   Clients that raise the stamp leave no open replica longer than a FINALIZED one of its stamp.
+//!
+//! What is left out keeps its old stamp, by which the NameNode sees that it is outdated.
 
 use hadron_replica::RecoveryInfo;
 use hadron_types::{Block, ReplicaState};
@@ -39,7 +49,7 @@ pub(super) fn plan(
         .copied()
         .filter(|(_, info)| info.state <= ReplicaState::Rwr)
         .collect();
-    let Some(best) = usable.iter().map(|(_, info)| info.state).min() else {
+    if usable.is_empty() {
         if candidates.is_empty() && failed > 0 {
             // Hadoop removes the block here. The node that does not answer may have what was acked: the NameNode names
             // it no longer once it counts as dead, and then an attempt comes to an end.
@@ -55,34 +65,53 @@ pub(super) fn plan(
             "Found {} replica(s) for block {block} but none is in RWR or better state",
             candidates.len()
         ));
-    };
-    let mut of_best = usable.iter().filter(|(_, info)| info.state == best);
-    let len = match best {
-        ReplicaState::Finalized => {
-            let len = of_best.next().map_or(0, |(_, info)| info.block.len);
-            if let Some((_, other)) = of_best.find(|(_, info)| info.block.len != len) {
-                return Err(format!(
-                    "Inconsistent size of finalized replicas. Replica {} of {} bytes expected size: {len}",
-                    other.block, other.block.len
-                ));
+    }
+    let (len, participants) = match longest_of_newest(&usable) {
+        Some(finalized) => {
+            let of_later_append = |info: &RecoveryInfo| {
+                info.state != ReplicaState::Finalized
+                    && info.block.generation_stamp == finalized.generation_stamp
+                    && info.block.len > finalized.len
+            };
+            match usable.iter().any(|(_, info)| of_later_append(info)) {
+                true => shortest_of_best(&usable, finalized.len),
+                false => (finalized.len, all_of_len(&usable, finalized.len)),
             }
-            len
         }
-        _ => of_best.map(|(_, info)| info.block.len).min().unwrap_or(0),
-    };
-    let joins = |info: &RecoveryInfo| {
-        let same_as_finalized =
-            best == ReplicaState::Finalized && info.state == ReplicaState::Rbw && info.block.len == len;
-        info.state == best || same_as_finalized
+        None => shortest_of_best(&usable, 0),
     };
     Ok(Plan::Synchronize {
         len: truncate_to.unwrap_or(len),
-        participants: usable
-            .iter()
-            .filter(|(_, info)| joins(info))
-            .map(|(number, _)| *number)
-            .collect(),
+        participants,
     })
+}
+
+/// The FINALIZED replica that gives the length if no open one is ahead of it.
+fn longest_of_newest(usable: &[(usize, RecoveryInfo)]) -> Option<Block> {
+    let finalized = usable.iter().filter(|(_, info)| info.state == ReplicaState::Finalized);
+    finalized
+        .map(|(_, info)| info.block)
+        .max_by_key(|block| (block.generation_stamp, block.len))
+}
+
+/// The FINALIZED replicas of a length, and the RBW that lack nothing but their end.
+fn all_of_len(usable: &[(usize, RecoveryInfo)], len: u64) -> Vec<usize> {
+    usable
+        .iter()
+        .filter(|(_, info)| info.state <= ReplicaState::Rbw && info.block.len == len)
+        .map(|(number, _)| *number)
+        .collect()
+}
+
+/// The length of the shortest, and all, of the open replicas longer than `floor` that are in the best state.
+fn shortest_of_best(usable: &[(usize, RecoveryInfo)], floor: u64) -> (u64, Vec<usize>) {
+    let open = usable
+        .iter()
+        .filter(|(_, info)| info.state != ReplicaState::Finalized && info.block.len > floor);
+    let best = open.clone().map(|(_, info)| info.state).min();
+    let of_best = open.filter(|(_, info)| Some(info.state) == best);
+    let len = of_best.clone().map(|(_, info)| info.block.len).min().unwrap_or(0);
+    (len, of_best.map(|(number, _)| *number).collect())
 }
 
 #[cfg(test)]
@@ -129,16 +158,11 @@ mod tests {
     #[test]
     fn the_best_state_wins_and_its_shortest_replica_gives_the_length() {
         check(
-            &[(Finalized, 10, 9), (Finalized, 10, 9), (Rwr, 10, 20)],
+            &[(Finalized, 10, 9), (Finalized, 10, 9), (Rwr, 10, 9)],
             None,
             cut(9, &[0, 1]),
         );
         check(&[(Rbw, 10, 9), (Finalized, 10, 9), (Rbw, 10, 8)], None, cut(9, &[0, 1]));
-        check(
-            &[(Finalized, 10, 9), (Finalized, 11, 8)],
-            None,
-            Err("Inconsistent size of finalized replicas."),
-        );
         check(&[(Rbw, 10, 9), (Rbw, 11, 7), (Rwr, 10, 5)], None, cut(7, &[0, 1]));
         check(&[(Rwr, 10, 9), (Rwr, 10, 5)], None, cut(5, &[0, 1]));
         check(
@@ -146,6 +170,52 @@ mod tests {
             None,
             cut(9, &[0]),
         );
+    }
+
+    /// covers: LM-22
+    #[test]
+    fn finalized_replicas_that_differ_do_not_hinder() {
+        for (answers, expected) in [
+            // The first attempt finished here or there, and its report was lost.
+            (&[(Finalized, 10, 9), (Finalized, 11, 8)][..], cut(8, &[1])),
+            (
+                &[(Finalized, 12, 7), (Finalized, 11, 8), (Finalized, 12, 7)],
+                cut(7, &[0, 2]),
+            ),
+            (
+                &[(Finalized, 12, 7), (Rbw, 11, 8), (Rbw, 11, 7), (Rwr, 11, 9)],
+                cut(7, &[0, 2]),
+            ),
+            // As in Hadoop: of one length they are one replica, whatever the attempt.
+            (&[(Finalized, 11, 9), (Finalized, 10, 9)], cut(9, &[0, 1])),
+            // The first missed an append that was closed.
+            (
+                &[(Finalized, 10, 5), (Finalized, 10, 9), (Finalized, 10, 9)],
+                cut(9, &[1, 2]),
+            ),
+            (&[(Rbw, 10, 5), (Finalized, 10, 9), (Rwr, 10, 8)], cut(9, &[1])),
+        ] {
+            check(answers, None, expected);
+        }
+    }
+
+    #[test]
+    fn an_append_under_the_old_stamp_keeps_what_was_acked_on_those_that_took_part() {
+        for (answers, expected) in [
+            (&[(Finalized, 10, 5), (Rbw, 10, 9), (Rbw, 10, 8)][..], cut(8, &[1, 2])),
+            (&[(Rwr, 10, 9), (Finalized, 10, 5), (Rwr, 10, 8)], cut(8, &[0, 2])),
+            (&[(Rwr, 10, 7), (Finalized, 10, 5), (Rbw, 10, 8)], cut(8, &[2])),
+            // Whoever has nothing of the append may have missed it.
+            (&[(Rbw, 10, 5), (Finalized, 10, 5), (Rwr, 10, 8)], cut(8, &[2])),
+            (&[(Rbw, 10, 4), (Finalized, 10, 5), (Rbw, 10, 8)], cut(8, &[2])),
+            // Two appends, the second of them open.
+            (&[(Finalized, 10, 5), (Finalized, 10, 7), (Rbw, 10, 9)], cut(9, &[2])),
+            // The writer was told of no stamp but the block's: nothing was acked under the newer one.
+            (&[(Finalized, 10, 5), (Rbw, 11, 9)], cut(5, &[0])),
+            (&[(Finalized, 11, 5), (Rbw, 10, 9)], cut(5, &[0])),
+        ] {
+            check(answers, None, expected);
+        }
     }
 
     #[test]
