@@ -74,3 +74,42 @@ async fn a_lost_datanode_is_made_good() {
     assert_eq!(read(&fs, "/file").await.expect("read"), pattern(500_000));
     cluster.shutdown().await;
 }
+
+/// covers: WP-09
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_says_nothing_keeps_its_pipeline() {
+    let builder = Cluster::builder()
+        .datanodes(3)
+        .set("dfs.heartbeat.interval", "100ms")
+        .set("dfs.client.socket-timeout", "1s");
+    let cluster = builder.start().await.expect("a cluster");
+    let fs = cluster.client().await.expect("a client");
+    let mut writer = fs
+        .create(&path("/idle"), CreateOptions::default())
+        .await
+        .expect("create");
+    writer.write_all(&pattern(1000)).await.expect("write");
+    writer.hflush().await.expect("flush");
+    let stamps = || -> Vec<_> {
+        let replicas = cluster.replicas(0..3);
+        replicas
+            .iter()
+            .map(|(node, block, _)| (*node, block.generation_stamp))
+            .collect()
+    };
+    let before = stamps();
+    assert_eq!(before.len(), 3);
+    // The last DataNode waits for 1 s and 5 s beyond.
+    let beats = || cluster.datanode(0).metrics().heartbeats.get();
+    let end = beats() + 80;
+    eventually("time goes by", || async { (beats() >= end).then_some(()) }).await;
+    writer.write_all(&pattern(1000)).await.expect("write on");
+    writer.hflush().await.expect("flush again");
+    assert_eq!(stamps(), before, "the pipeline was never rebuilt");
+    writer.close().await.expect("close");
+    assert_eq!(
+        read(&fs, "/idle").await.expect("read"),
+        [pattern(1000), pattern(1000)].concat()
+    );
+    cluster.shutdown().await;
+}
