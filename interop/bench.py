@@ -38,13 +38,13 @@ TABLES = [
                      ("io --read --size 1024 --replication 1", "bytes_per_s"),
                      ("io --read --size 512 --threads 4 --replication 1", "bytes_per_s")]),
     ("Files of 4 KiB", [(f"small --write --threads {threads} --count {count} --replication {replication}", "ops_per_s")
-                        for threads, count in [(1, 20), (16, 300), (64, 800)] for replication in [1, 3]] +
+                        for threads, count in [(1, 20), (16, 600), (64, 2400)] for replication in [1, 3]] +
      [(f"small --read --threads {threads} --count {count} --replication 1", "ops_per_s")
       for threads, count in [(1, 400), (16, 1200), (64, 2000)]]),
     ("Until bytes are safe, with 3 replicas: records of 100 bytes flushed to all DataNodes, the same synced to disk, and files "
      "reopened for one byte and closed, once all its replicas are known (one run; Apache only 1000 of them)", [(f"flush --op hflush --threads {threads} --count {count}", "ops_per_s")
                                           for threads, count in [(1, 2_000), (16, 16_000)]] +
-     [("flush --op hsync --threads 1 --count 200", "ops_per_s"), ("flush --op append --size 1 --threads 16 --count 10000", "ops_per_s")]),
+     [("flush --op hsync --threads 1 --count 1000", "ops_per_s"), ("flush --op append --size 1 --threads 16 --count 10000", "ops_per_s")]),
 ]
 # Rows so long that they warm themselves: measured once. Apache takes the better part of a second for each.
 LONG = "flush --op append"
@@ -52,6 +52,7 @@ LONG = "flush --op append"
 PROFILES = [("getFileInfo, 16 connections", "nn --op stat --threads 16 --count 400000", "nn"),
             ("create + complete, 16 connections", "nn --op create --threads 16 --count 20000", "nn"),
             ("create + complete, 1 connection", "nn --op create --threads 1 --count 4000", "nn"),
+            ("4 KiB files with 3 replicas, 64 writers, all servers", "small --write --threads 64 --count 4000 --replication 3", ""),
             ("write of 2 GiB with 3 replicas, all DataNodes", "io --write --size 2048 --replication 3", "dn")]
 
 
@@ -63,7 +64,8 @@ class Floor:
         self.children = Children(folder)
 
     def __enter__(self):
-        command = [self.hadron, "bench", "floor", "--journal", os.path.join(self.folder, "floor.dat")]
+        command = [self.hadron, "bench", "floor", "--journal", os.path.join(self.folder, "floor.dat"),
+                   "--datanodes", "3", "--store", os.path.join(self.folder, "store")]
         self.children.launch("floor", command, read=True)
         self.url = self.children.read_line("floor", 30).split(" ")[1]
         return self
@@ -128,7 +130,7 @@ def row(arguments, figure, lines):
     times = f"{ours['figure'] / theirs['figure']:.1f}×" if ours and theirs else "–"
     share = f"{ours['cpu'] / theirs['cpu']:.2f}" if ours and theirs and theirs["cpu"] else "–"
     return [f"`{arguments}`", cell(ours, lambda found: shown(figure, found["figure"])), cell(theirs, lambda found: shown(figure, found["figure"])),
-            times, latency(ours), latency(theirs), used(ours), used(theirs), share, used(floor)]
+            times, latency(ours), latency(theirs), used(ours), used(theirs), share, used(floor), cell(floor, lambda found: shown(figure, found["figure"]))]
 
 
 def compare(hadron, sides, rows, repetitions, quick):
@@ -160,7 +162,7 @@ def keep(sections):
 
 def as_table(title, rows):
     head = ["`hadron bench …`", "Hadron", "Apache", "Hadron is faster by", "Hadron p50 / p99 ms", "Apache p50 / p99 ms", "Hadron CPU",
-            "Apache CPU", "CPU ratio", "floor CPU"]
+            "Apache CPU", "CPU ratio", "floor CPU", "floor"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return f"### {title}\n\n" + "\n".join(lines + ["| " + " | ".join(cells) + " |" for cells in rows])
 
@@ -197,8 +199,8 @@ def main():
     sections = [f"Measured {time.strftime('%Y-%m-%d')} by `cargo xtask bench` on {os.cpu_count()} cores, {platform.machine()}, Linux "
                 f"{platform.release().split('-')[0]}; one NameNode and three DataNodes each, in processes of their own, on the machine of the "
                 f"client; medians of {repetitions} after a warm-up, in turns. CPU is that of all the server's processes, for an operation or a "
-                "GiB; the floor is `hadron bench floor`: sockets, RPC frames and one synchronous write for each batch of mutations, nothing "
-                "else."]
+                "GiB; the floor is `hadron bench floor`: sockets, RPC frames and one synchronous write for each batch of mutations, and for "
+                "files of 4 KiB the connections, messages and files of their replicas; nothing else."]
     if not options.only:
         memory = subprocess.run([hadron, "bench", "nn", "--memory"], capture_output=True, text=True)
         if memory.returncode == 0:
@@ -216,7 +218,7 @@ def main():
         theirs = apache.Apache(os.path.abspath(peer), folder) if peer else None
         try:
             with Floor(hadron, os.path.join(folder, "floor")) as floor:
-                sides = [Side("Hadron", ours.url, ours.children), Side("floor", floor.url, floor.children, only="nn")]
+                sides = [Side("Hadron", ours.url, ours.children), Side("floor", floor.url, floor.children, only=("nn", "small --write"))]
                 if theirs:
                     theirs.start()
                     sides.insert(0, Side("Apache", theirs.url, theirs.children))

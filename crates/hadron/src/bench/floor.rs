@@ -2,7 +2,8 @@
 //!
 //! One thread takes RPC frames off its sockets, makes one synchronous write of a block to a file for all mutations that
 //! came together, and answers with canned messages of the usual size. No namespace, no locks, no permissions: what is
-//! left is the kernel's part and the frames. Only `hadron bench nn` and its like should talk to it.
+//! left is the kernel's part and the frames. Only `hadron bench nn` and its like should talk to it, and, where it plays
+//! DataNodes too ([`super::floor_nodes`]), `hadron bench small --write`.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -20,6 +21,8 @@ use hadron_wire::rpc::{CallEcho, FrameDecoder, FrameKind, RequestFrame, encode_s
 use prost::Message;
 use rustix::event::epoll;
 use rustix::fs::{Mode, OFlags};
+
+use super::floor_nodes;
 
 /// Bytes of one write; what a small batch of the journal takes.
 const BLOCK_BYTES: usize = 4096;
@@ -43,6 +46,12 @@ pub(crate) struct FloorArgs {
     /// File for the synchronous writes; made, and removed by nobody. Without it mutations are not written.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// Plays so many DataNodes as well.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "store", value_parser = clap::value_parser!(u32).range(0..=16))]
+    datanodes: u32,
+    /// Directory for the files of these DataNodes; made, and removed by nobody.
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
 }
 
 /// Serves until the process is ended.
@@ -51,7 +60,12 @@ pub(crate) fn run(args: &FloorArgs) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).context("listen on 127.0.0.1")?;
     listener.set_nonblocking(true)?;
     let mut journal = args.journal.as_ref().map(Journal::open).transpose()?;
-    println!("READY hdfs://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    let nodes = match &args.store {
+        Some(store) => floor_nodes::start(args.datanodes, store, address)?,
+        None => Vec::new(),
+    };
+    println!("READY hdfs://{address}");
     let events = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(
         &events,
@@ -59,7 +73,7 @@ pub(crate) fn run(args: &FloorArgs) -> Result<()> {
         epoll::EventData::new_u64(LISTENER),
         epoll::EventFlags::IN,
     )?;
-    let canned = Canned::new();
+    let mut canned = Canned::new(nodes);
     let mut connections = HashMap::new();
     let mut next = 0_u64;
     let mut ready = Vec::with_capacity(256);
@@ -83,7 +97,7 @@ pub(crate) fn run(args: &FloorArgs) -> Result<()> {
                     next += 1;
                 }
             } else if let Some(connection) = connections.get_mut(&key) {
-                match connection.take(&canned) {
+                match connection.take(&mut canned) {
                     Ok(mutates) => {
                         mutated |= mutates;
                         answering.push(key);
@@ -162,7 +176,7 @@ impl Connection {
     }
 
     /// Reads once and prepares the answers. Returns whether one of the calls changes something.
-    fn take(&mut self, canned: &Canned) -> Result<bool> {
+    fn take(&mut self, canned: &mut Canned) -> Result<bool> {
         let mut bytes = [0; READ_BYTES];
         match self.stream.read(&mut bytes) {
             Ok(0) => bail!("closed"),
@@ -186,9 +200,9 @@ impl Connection {
                 continue;
             }
             let Ok(call) = frame.call() else { bail!("no call") };
-            let (answer, changes) = canned.answer(&call.header.method_name);
+            let (answer, changes) = canned.answer(&call.header.method_name, call.message.clone());
             mutates |= changes;
-            encode_success(&mut self.output, &CallEcho::of(&frame.header), answer);
+            encode_success(&mut self.output, &CallEcho::of(&frame.header), &answer);
         }
         Ok(mutates)
     }
@@ -207,10 +221,14 @@ struct Canned {
     status: Bytes,
     listing: Bytes,
     truth: Bytes,
+    nodes: Vec<hdfs::DatanodeInfoProto>,
+    /// Of the file created last, as all are alike.
+    replication: usize,
+    last_block: u64,
 }
 
 impl Canned {
-    fn new() -> Self {
+    fn new(nodes: Vec<hdfs::DatanodeInfoProto>) -> Self {
         let status = |name: &str| hdfs::HdfsFileStatusProto {
             file_type: 2,
             path: Bytes::copy_from_slice(name.as_bytes()),
@@ -238,16 +256,45 @@ impl Canned {
             status: one.encode_to_vec().into(),
             listing: listing.encode_to_vec().into(),
             truth: truth.encode_to_vec().into(),
+            nodes,
+            replication: 0,
+            last_block: 1 << 30,
         }
     }
 
+    /// A new block on as many nodes as its file asked for.
+    fn block(&mut self) -> Bytes {
+        self.last_block += 1;
+        let nodes = &self.nodes[..self.replication.min(self.nodes.len())];
+        let block = hdfs::LocatedBlockProto {
+            b: hdfs::ExtendedBlockProto {
+                pool_id: "BP-0-127.0.0.1-0".into(),
+                block_id: self.last_block,
+                generation_stamp: 1001,
+                num_bytes: Some(0),
+            },
+            locs: nodes.to_vec(),
+            is_cached: vec![false; nodes.len()],
+            storage_types: vec![hdfs::StorageTypeProto::Disk as i32; nodes.len()],
+            storage_i_ds: nodes.iter().map(|node| node.id.datanode_uuid.clone()).collect(),
+            ..hdfs::LocatedBlockProto::default()
+        };
+        hdfs::AddBlockResponseProto { block }.encode_to_vec().into()
+    }
+
     /// The answer to a method, and whether the method changes something.
-    fn answer(&self, method: &str) -> (&[u8], bool) {
+    fn answer(&mut self, method: &str, request: Bytes) -> (Bytes, bool) {
         match method {
-            "getFileInfo" => (&self.status, false),
-            "getListing" => (&self.listing, false),
-            "create" => (&self.status, true),
-            _ => (&self.truth, true),
+            "getFileInfo" => (self.status.clone(), false),
+            "getListing" => (self.listing.clone(), false),
+            "create" => {
+                let created = hdfs::CreateRequestProto::decode(request);
+                self.replication = created.map_or(0, |created| created.replication as usize);
+                (self.status.clone(), true)
+            }
+            "addBlock" => (self.block(), true),
+            "blockReceivedAndDeleted" => (Bytes::new(), false),
+            _ => (self.truth.clone(), true),
         }
     }
 }
@@ -258,17 +305,18 @@ mod tests {
 
     #[test]
     fn answers_are_messages_of_their_methods() {
-        let canned = Canned::new();
-        let (status, changes) = canned.answer("getFileInfo");
+        let mut canned = Canned::new(Vec::new());
+        let mut answer = |method| canned.answer(method, Bytes::new());
+        let (status, changes) = answer("getFileInfo");
         assert!(!changes && hdfs::GetFileInfoResponseProto::decode(status).is_ok_and(|found| found.fs.is_some()));
-        let (listing, _) = canned.answer("getListing");
+        let (listing, _) = answer("getListing");
         let listing = hdfs::GetListingResponseProto::decode(listing)
             .expect("listing")
             .dir_list;
         assert_eq!(listing.map(|list| list.partial_listing.len()), Some(100));
-        let (created, changes) = canned.answer("create");
+        let (created, changes) = answer("create");
         assert!(changes && hdfs::CreateResponseProto::decode(created).is_ok_and(|found| found.fs.is_some()));
-        let (done, changes) = canned.answer("complete");
+        let (done, changes) = answer("complete");
         assert!(changes && hdfs::CompleteResponseProto::decode(done).is_ok_and(|found| found.result));
     }
 }

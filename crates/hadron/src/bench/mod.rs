@@ -6,6 +6,7 @@ mod callers;
 pub(crate) mod drive;
 mod figures;
 pub(crate) mod floor;
+mod floor_nodes;
 pub(crate) mod flush;
 pub(crate) mod io;
 pub(crate) mod leases;
