@@ -46,7 +46,7 @@ pub use identity::{PoolIdentity, StorageIdentity};
 pub use pool::{DEFAULT_BLOCK_SPACE, DeletionHook, FinalizedReplica, NewReplica, PoolOptions, ReportedReplica};
 pub use properties::Properties;
 pub use reader::ReplicaReader;
-pub use recovery::RecoveryInfo;
+pub use recovery::{OUTDATED_REPLICA, RecoveryInfo};
 pub use space::{Reserve, ReserveRule, Usage};
 pub use store::{FailureHook, ReplicaStore, StorageBlocks, StorageReport, StoreOptions};
 pub use volume::{SPACE_MAX_AGE, Volume, VolumeFailure, VolumeSpec};

@@ -3,6 +3,7 @@
 //! An acked byte must survive `kill -9`: an RBW's last chunk may hold more data than its checksum covers (data is
 //! written first), so the longest prefix that the checksum fits is kept, not whole chunks only. A replica whose
 //! files were on their way between `rbw` and `finalized` has its meta file in the other directory; it is an RWR too.
+//! An empty data file without any meta file is no replica: nobody can have been promised a byte of it.
 
 use crate::active::ActiveReplica;
 use crate::chunks::{ChunkFormat, META_HEADER_LEN};
@@ -20,6 +21,9 @@ use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState};
 use hashbrown::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Stamp of a replica without meta file, whose name is what tells it.
+pub(crate) const UNKNOWN_STAMP: GenerationStamp = GenerationStamp(0);
 
 /// How deep block directories may nest (old layouts: `subdirN/subdirM/…`).
 const MAX_DEPTH: usize = 8;
@@ -47,7 +51,7 @@ pub(crate) fn load_volume(home: &Arc<PoolVolume>, now_ms: u64) -> ReplicaResult<
         for (id, len) in listing.data {
             let stamp = listing.metas.get(&id).copied().unwrap_or_else(|| {
                 tracing::warn!(block = %id, dir = %dir.display(), "finalized replica without meta file");
-                GenerationStamp(0)
+                UNKNOWN_STAMP
             });
             let expected = home.finalized().join(layout::finalized_dir(id));
             let misplaced = (dir != expected).then(|| shared_dir.get_or_insert_with(|| Arc::new(dir.clone())).clone());
@@ -99,14 +103,21 @@ fn load_rbw(
     let marks = take_marks(home)?;
     let dir = home.rbw();
     let listing = Listing::read(disk, &dir)?;
-    for (id, _) in listing.data {
+    for (id, data_len) in listing.data {
+        if data_len == 0 && !listing.metas.contains_key(&id) && !lost.contains_key(&id) {
+            // The process ended while it created the replica. Without a stamp recoveries would be refused for ever.
+            tracing::info!(block = %id, "removing what was made of a replica");
+            let path = dir.join(layout::data_name(id));
+            disk.remove(&path).map_err(ReplicaError::io("remove", &path))?;
+            continue;
+        }
         let stamp = match listing.metas.get(&id) {
             Some(stamp) => *stamp,
             None => match lost.get(&id).and_then(|path| bring_back(disk, path, &dir)) {
                 Some(stamp) => stamp,
                 None => {
                     tracing::warn!(block = %id, dir = %dir.display(), "replica being written has no meta file");
-                    GenerationStamp(0)
+                    UNKNOWN_STAMP
                 }
             },
         };

@@ -13,6 +13,7 @@ use crate::disk::{VolumeDisk, VolumeFile};
 use crate::error::{ReplicaError, ReplicaResult};
 use crate::files::{move_file, open_files, remove, remove_counted, rename, sync_files, sync_move};
 use crate::layout;
+use crate::load::UNKNOWN_STAMP;
 use crate::pool::{Entry, Finalized, FinalizedReplica, Pool};
 use crate::pool_volume::PoolVolume;
 use crate::state::{self, Step};
@@ -22,6 +23,9 @@ use hadron_types::{Block, BlockId, ExtendedBlock, GenerationStamp, ReplicaState}
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// How the refusal of a replica that is older than the block begins; the same in Hadoop.
+pub const OUTDATED_REPLICA: &str = "replica.getGenerationStamp() < block.getGenerationStamp()";
 
 /// Bytes copied at a time when a truncated block gets a new id.
 const COPY_BYTES: usize = 1 << 20;
@@ -112,7 +116,10 @@ impl Pool {
             let place = self.place(block.id, &original);
             if let Entry::Active(replica) = &original {
                 check_lengths(replica)?;
-                check_files(place.home.disk(), &place.dir, &place.block)?;
+                // One that was being created when the process ended may lack the header of its meta file.
+                if !is_empty(&place)? {
+                    check_files(place.home.disk(), &place.dir, &place.block)?;
+                }
             }
             check_stamps(block, &place.block, recovery_id)?;
             if let Entry::Recovering(running) = &entry
@@ -398,10 +405,23 @@ fn check_lengths(replica: &ActiveReplica) -> ReplicaResult<()> {
     Ok(())
 }
 
+/// Whether neither the replica nor its data file has a byte.
+fn is_empty(place: &Place) -> ReplicaResult<bool> {
+    if place.block.len > 0 {
+        return Ok(false);
+    }
+    let path = place.dir.join(layout::data_name(place.block.id));
+    let len = place.home.disk().open(&path, Open::READ).and_then(|data| data.len());
+    Ok(len.map_err(ReplicaError::io("look at", &path))? == 0)
+}
+
 fn check_stamps(asked: &Block, found: &Block, recovery_id: GenerationStamp) -> ReplicaResult<()> {
+    if found.generation_stamp == UNKNOWN_STAMP {
+        let problem = format!("replica has lost its meta file, block={asked}, replica={found}");
+        return Err(unrecoverable(asked.id, problem));
+    }
     if found.generation_stamp < asked.generation_stamp {
-        let problem =
-            format!("replica.getGenerationStamp() < block.getGenerationStamp(), block={asked}, replica={found}");
+        let problem = format!("{OUTDATED_REPLICA}, block={asked}, replica={found}");
         return Err(unrecoverable(asked.id, problem));
     }
     if found.generation_stamp >= recovery_id {

@@ -181,6 +181,10 @@ fn stamps_and_recovery_ids_fence_what_is_older() {
         assert!(
             text(init(&store, 1002, 1003)).starts_with("replica.getGenerationStamp() < block.getGenerationStamp()")
         );
+        assert!(
+            text(init(&store, 1002, 1003)).starts_with(OUTDATED_REPLICA),
+            "what primaries go by"
+        );
         assert!(text(init(&store, 1001, 1001)).starts_with("replica.getGenerationStamp() >= recoveryId = 1001"));
         assert!(text(finish(&store, 1001, 1300, 1005, 1300)).starts_with("replica.getState() != RUR"));
         init(&store, 1001, 1005).unwrap();
@@ -331,6 +335,73 @@ fn what_a_recovery_left_out_makes_room_for_a_copy() {
         assert_eq!(reported(&store), [(1003, 0, Finalized)], "{state:?}");
         drop(store);
         assert_eq!(reported(&open(dir.path())), [(1003, 0, Finalized)], "{state:?}");
+    }
+}
+
+/// A process that is ended while it creates a replica, at every point of that; and files that lost more than that.
+///
+/// covers: LM-22
+#[test]
+fn a_replica_without_a_byte_is_no_hindrance_and_one_that_lost_its_meta_file_is() {
+    type Damage = fn(&Path, &Path);
+    type Answer = Result<Option<(ReplicaState, u64)>, &'static str>;
+    let cases: [(&str, usize, Damage, Answer); 6] = [
+        ("data only", 0, |_, meta| fs::remove_file(meta).unwrap(), Ok(None)),
+        (
+            "no header",
+            0,
+            |_, meta| fs::write(meta, b"").unwrap(),
+            Ok(Some((Rwr, 0))),
+        ),
+        (
+            "half a header",
+            0,
+            |_, meta| fs::write(meta, [0, 1, 2]).unwrap(),
+            Ok(Some((Rwr, 0))),
+        ),
+        ("both", 0, |_, _| {}, Ok(Some((Rwr, 0)))),
+        (
+            "bytes without meta file",
+            700,
+            |_, meta| fs::remove_file(meta).unwrap(),
+            Err("replica has lost its meta file"),
+        ),
+        (
+            "bytes without header",
+            700,
+            |_, meta| fs::write(meta, b"").unwrap(),
+            Err("read "),
+        ),
+    ];
+    for (name, len, damage, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let mut writer = store.create_rbw(&block(1001, 0), new_replica(|| {})).unwrap();
+        if len > 0 {
+            put(&mut writer, &bytes(len));
+        }
+        drop((writer, store));
+        let rbw = dir.path().join("current").join(POOL).join("current/rbw");
+        let (data, meta) = (rbw.join(format!("blk_{ID}")), rbw.join(format!("blk_{ID}_1001.meta")));
+        damage(&data, &meta);
+        let store = open(dir.path());
+        let answer = init(&store, 1001, 1002);
+        match expected {
+            Ok(expected) => {
+                let found = answer.unwrap().map(|info| (info.state, info.block.len));
+                assert_eq!(found, expected, "{name}");
+                assert_eq!(data.exists(), expected.is_some(), "{name}");
+            }
+            Err(expected) => {
+                let refusal = text(answer);
+                assert!(refusal.starts_with(expected), "{name}: {refusal}");
+                assert_eq!(
+                    fs::read(&data).unwrap(),
+                    bytes(len),
+                    "{name}: kept for whoever can make sense of it"
+                );
+            }
+        }
     }
 }
 

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 use hadron_client::{CreateOptions, HadronFs};
-use hadron_proto::hdfs::{AppendRequestProto, AppendResponseProto};
-use hadron_replica::{ChunkFormat, Packet, ReplicaWriter};
+use hadron_net::RpcClient;
+use hadron_proto::hdfs::*;
+use hadron_replica::{ChunkFormat, NewReplica, Packet, ReplicaWriter, layout};
 use hadron_testkit::{Cluster, eventually, path, pattern, raw_client, read};
 use hadron_types::{Block, BlockId, ChecksumType, ErrorKind, ExtendedBlock, ReplicaState};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -192,6 +195,105 @@ async fn an_append_under_the_old_stamp_keeps_its_bytes_though_a_node_missed_it()
         for (node, block, _) in of_file(id) {
             assert_eq!(content(&cluster, node, block), data[..expected], "{number} on {node}");
         }
+    }
+    cluster.shutdown().await;
+}
+
+/// A file with one block for which nobody has written a byte.
+async fn begin(rpc: &RpcClient, name: &str) -> LocatedBlockProto {
+    let request = CreateRequestProto {
+        src: name.to_owned(),
+        masked: FsPermissionProto { perm: 0o644 },
+        client_name: "dies".to_owned(),
+        create_flag: 1,
+        create_parent: true,
+        replication: 3,
+        block_size: 1 << 20,
+        ..CreateRequestProto::default()
+    };
+    let made: CreateResponseProto = rpc.call("create", &request).await.unwrap();
+    let request = AddBlockRequestProto {
+        src: name.to_owned(),
+        client_name: "dies".to_owned(),
+        file_id: Some(made.fs.unwrap().file_id()),
+        ..AddBlockRequestProto::default()
+    };
+    let added: AddBlockResponseProto = rpc.call("addBlock", &request).await.unwrap();
+    assert_eq!(added.block.locs.len(), 3);
+    added.block
+}
+
+/// The pipeline goes on under a new stamp, all of its nodes in it.
+async fn raise_stamp(rpc: &RpcClient, located: &LocatedBlockProto) {
+    let request = UpdateBlockForPipelineRequestProto {
+        block: located.b.clone(),
+        client_name: "dies".to_owned(),
+    };
+    let given: UpdateBlockForPipelineResponseProto = rpc.call("updateBlockForPipeline", &request).await.unwrap();
+    let request = UpdatePipelineRequestProto {
+        client_name: "dies".to_owned(),
+        old_block: located.b.clone(),
+        new_block: given.block.b,
+        new_nodes: located.locs.iter().map(|node| node.id.clone()).collect(),
+        storage_i_ds: located.storage_i_ds.clone(),
+    };
+    rpc.call::<_, UpdatePipelineResponseProto>("updatePipeline", &request)
+        .await
+        .unwrap();
+}
+
+/// What a node that lives refuses for good must not keep a file open for which nobody was promised a byte.
+///
+/// covers: LM-22
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_without_an_acked_byte_do_not_keep_a_file_open() {
+    type Damage = fn(&Path);
+    let mut cluster = cluster(3).await;
+    let rpc = raw_client(cluster.namenode().rpc_addr(), cluster.conf().user_name())
+        .await
+        .unwrap();
+    let cases: [(&str, bool, Damage); 3] = [
+        ("/outdated", true, |_| {}),
+        ("/no-meta", false, |meta| fs::remove_file(meta).unwrap()),
+        ("/no-header", false, |meta| fs::write(meta, [0, 1]).unwrap()),
+    ];
+    let mut damaged = Vec::new();
+    for (name, outdated, damage) in cases {
+        let located = begin(&rpc, name).await;
+        let block = ExtendedBlock::from(&located.b);
+        let new = NewReplica {
+            format: ChunkFormat::new(ChecksumType::Crc32c, 512).unwrap(),
+            storage_type: None,
+            storage_id: None,
+            interrupt: Arc::new(|| {}),
+        };
+        let mut writer = cluster.datanode(0).store().create_rbw(&block, new).unwrap();
+        if outdated {
+            extend(&mut writer, &pattern(700), 700);
+            raise_stamp(&rpc, &located).await;
+        }
+        let (id, stamp) = (block.block.id, block.block.generation_stamp);
+        damaged.push((format!("{}_{stamp}.meta", layout::data_name(id)), damage));
+    }
+    // The process ends while it creates them.
+    cluster.kill_datanode(0).await;
+    let rbw = cluster
+        .data_dir(0)
+        .join("current")
+        .join(cluster.pool().as_str())
+        .join("current/rbw");
+    for (meta, damage) in damaged {
+        damage(&rbw.join(meta));
+    }
+    cluster.start_datanode(0).await.unwrap();
+    cluster.wait_ready(3).await.unwrap();
+    let fs = cluster.client().await.unwrap();
+    for (name, ..) in cases {
+        eventually(&format!("{name} is closed"), || async {
+            fs.recover_lease(&path(name)).await.ok()?.then_some(())
+        })
+        .await;
+        assert_eq!(fs.existing_status(&path(name)).await.unwrap().len, 0, "{name}");
     }
     cluster.shutdown().await;
 }

@@ -13,6 +13,10 @@
 //!   the longer open ones count instead. One that is not longer says nothing: it may have missed the append, too.
 //!   Clients that raise the stamp leave no open replica longer than a FINALIZED one of its stamp.
 //!
+//! Hadoop removes the block when nobody has data and one holder said so. Here it goes only when its acked bytes cannot be
+//! on a holder that did not say: none is without an answer, and if one has a replica of an older stamp, which says nothing
+//! of its length, the NameNode knows of no byte acked before the block's stamp.
+//!
 //! What is left out keeps its old stamp, by which the NameNode sees that it is outdated.
 
 use hadron_replica::RecoveryInfo;
@@ -27,44 +31,43 @@ pub(super) enum Plan {
     Synchronize { len: u64, participants: Vec<usize> },
 }
 
-/// Chooses. `answers`: what each holder told, `None` for one without a replica; `failed`: holders that could not be asked.
+/// What a holder told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// It has a replica.
+    Replica(RecoveryInfo),
+    /// It has none.
+    Nothing,
+    /// It refused for good: its replica is older than the block. Whatever it has was acked before the block's stamp.
+    Outdated,
+    /// Nothing, or a refusal that need not last: it may have what was acked.
+    NoAnswer,
+}
+
+/// Chooses. `block`: as the NameNode knows it, with the bytes that it knows to be acked.
 ///
 /// Errors: why the block cannot be recovered now, in Hadoop's words.
-pub(super) fn plan(
-    block: &Block,
-    answers: &[Option<RecoveryInfo>],
-    failed: usize,
-    truncate_to: Option<u64>,
-) -> Result<Plan, String> {
-    // No location at all is nobody who could say that the block is empty.
-    if failed == answers.len() {
-        return Err(format!("All datanodes failed: block={block}"));
-    }
-    let has_data = |info: &RecoveryInfo| info.block.generation_stamp >= block.generation_stamp && info.block.len > 0;
+pub(super) fn plan(block: &Block, answers: &[Answer], truncate_to: Option<u64>) -> Result<Plan, String> {
+    let is_old = |info: &RecoveryInfo| info.block.generation_stamp < block.generation_stamp;
     let candidates: Vec<(usize, RecoveryInfo)> = (answers.iter().enumerate())
-        .filter_map(|(number, info)| Some((number, info.filter(has_data)?)))
+        .filter_map(|(number, answer)| match answer {
+            Answer::Replica(info) if !is_old(info) && info.block.len > 0 => Some((number, *info)),
+            _ => None,
+        })
         .collect();
     let usable: Vec<_> = candidates
         .iter()
         .copied()
         .filter(|(_, info)| info.state <= ReplicaState::Rwr)
         .collect();
-    if usable.is_empty() {
-        if candidates.is_empty() && failed > 0 {
-            // Hadoop removes the block here. The node that does not answer may have what was acked: the NameNode names
-            // it no longer once it counts as dead, and then an attempt comes to an end.
-            return Err(format!(
-                "No datanode that answers has data of block {block}, and {failed} of {} do not answer",
-                answers.len()
-            ));
-        }
-        if candidates.is_empty() {
-            return Ok(Plan::Delete);
-        }
+    if usable.is_empty() && !candidates.is_empty() {
         return Err(format!(
             "Found {} replica(s) for block {block} but none is in RWR or better state",
             candidates.len()
         ));
+    }
+    if usable.is_empty() {
+        return nobody_has_data(block, answers, is_old);
     }
     let (len, participants) = match longest_of_newest(&usable) {
         Some(finalized) => {
@@ -84,6 +87,35 @@ pub(super) fn plan(
         len: truncate_to.unwrap_or(len),
         participants,
     })
+}
+
+/// Whether the block goes.
+fn nobody_has_data(block: &Block, answers: &[Answer], is_old: impl Fn(&RecoveryInfo) -> bool) -> Result<Plan, String> {
+    let count = |is: &dyn Fn(&Answer) -> bool| answers.iter().filter(|answer| is(answer)).count();
+    let silent = count(&|answer| *answer == Answer::NoAnswer);
+    let outdated = count(&|answer| match answer {
+        Answer::Replica(info) => is_old(info),
+        answer => *answer == Answer::Outdated,
+    });
+    let all = answers.len();
+    // No location at all is nobody who could say that the block is empty.
+    if silent + outdated == all {
+        return Err(format!("All datanodes failed: block={block}"));
+    }
+    if silent > 0 {
+        // The NameNode names them no longer once they count as dead, and then an attempt comes to an end.
+        return Err(format!(
+            "No datanode that answers has data of block {block}, and {silent} of {all} do not answer"
+        ));
+    }
+    if outdated > 0 && block.len > 0 {
+        return Err(format!(
+            "No datanode has data of block {block}, of which {} bytes were acked; {outdated} of {all} have outdated \
+             replicas; remove the file to give them up",
+            block.len
+        ));
+    }
+    Ok(Plan::Delete)
 }
 
 /// The FINALIZED replica that gives the length if no open one is ahead of it.
@@ -128,16 +160,21 @@ mod tests {
         }
     }
 
+    fn replica(state: ReplicaState, stamp: u64, len: u64) -> Answer {
+        let block = block(stamp, len);
+        Answer::Replica(RecoveryInfo { block, state })
+    }
+
     /// Answers as (state, stamp, length); a length of `u64::MAX` is a holder without the replica.
     fn check(answers: &[(ReplicaState, u64, u64)], truncate_to: Option<u64>, expected: Result<Plan, &str>) {
         let told: Vec<_> = answers
             .iter()
-            .map(|&(state, stamp, len)| {
-                let block = block(stamp, len);
-                (len != u64::MAX).then_some(RecoveryInfo { block, state })
+            .map(|&(state, stamp, len)| match len {
+                u64::MAX => Answer::Nothing,
+                len => replica(state, stamp, len),
             })
             .collect();
-        let planned = plan(&block(10, 0), &told, 0, truncate_to);
+        let planned = plan(&block(10, 0), &told, truncate_to);
         match expected {
             Ok(expected) => assert_eq!(planned, Ok(expected), "{answers:?}"),
             Err(text) => assert!(
@@ -234,8 +271,56 @@ mod tests {
             None,
             Err("Found 1 replica(s) for block"),
         );
-        assert!(plan(&block(10, 0), &[None, None], 2, None).is_err_and(|e| e.starts_with("All datanodes failed")));
-        assert!(plan(&block(10, 0), &[None, None], 1, None).is_err_and(|e| e.starts_with("No datanode that answers")));
-        assert_eq!(plan(&block(10, 0), &[None, None], 0, None), Ok(Plan::Delete));
+    }
+
+    /// covers: LM-22
+    #[test]
+    fn a_block_goes_only_when_nobody_can_have_what_was_acked() {
+        use Answer::{NoAnswer, Nothing, Outdated};
+        const GOES: Result<Plan, &str> = Ok(Plan::Delete);
+        const FAILED: Result<Plan, &str> = Err("All datanodes failed");
+        const SILENT: Result<Plan, &str> = Err("No datanode that answers has data");
+        const ACKED: Result<Plan, &str> = Err("No datanode has data");
+        let (empty, old, temporary) = (replica(Rwr, 10, 0), replica(Rwr, 9, 5), replica(Temporary, 10, 5));
+        // What becomes of the block when the NameNode knows of no acked byte of it, and when it does.
+        let rows: &[(&[Answer], Result<Plan, &str>, Result<Plan, &str>)] = &[
+            (&[], FAILED, FAILED),
+            (&[Nothing], GOES, GOES),
+            (&[empty], GOES, GOES),
+            (&[empty, Nothing], GOES, GOES),
+            (&[NoAnswer], FAILED, FAILED),
+            (&[NoAnswer, Nothing], SILENT, SILENT),
+            (&[NoAnswer, empty], SILENT, SILENT),
+            (&[NoAnswer, empty, Outdated], SILENT, SILENT),
+            (&[Outdated], FAILED, FAILED),
+            (&[Outdated, Outdated], FAILED, FAILED),
+            (&[Outdated, NoAnswer], FAILED, FAILED),
+            (&[Outdated, Nothing], GOES, ACKED),
+            (&[Outdated, Nothing, Outdated], GOES, ACKED),
+            (&[Outdated, empty], GOES, ACKED),
+            (&[old], FAILED, FAILED),
+            (&[old, Nothing], GOES, ACKED),
+            (
+                &[temporary, NoAnswer],
+                Err("Found 1 replica(s) for block"),
+                Err("Found 1 replica(s) for block"),
+            ),
+        ];
+        for (answers, unknown, known) in rows {
+            for (len, expected) in [(0, unknown), (5, known)] {
+                let planned = plan(&block(10, len), answers, None);
+                match expected {
+                    Ok(expected) => assert_eq!(planned.as_ref(), Ok(expected), "{answers:?}"),
+                    Err(text) => {
+                        let refusal = planned.expect_err(&format!("{answers:?} of {len} bytes"));
+                        assert!(refusal.starts_with(text), "{answers:?} of {len} bytes: {refusal}");
+                    }
+                }
+                // Whatever the others say, a replica with data ends it.
+                let with_data: Vec<_> = answers.iter().copied().chain([replica(Rwr, 10, 5)]).collect();
+                let kept = plan(&block(10, len), &with_data, None);
+                assert_eq!(kept, cut(5, &[answers.len()]).map_err(str::to_owned), "{answers:?}");
+            }
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! One recovery from order to report: ask all holders at once, choose, tell the participants, report to the NameNode.
 
 use super::holder::Holder;
-use super::plan::{Plan, plan};
+use super::plan::{Answer, Plan, plan};
 use crate::namenode::link::NameNodeLink;
 use crate::shared::Shared;
 use hadron_net::{RpcClient, RpcClientOptions};
 use hadron_proto::datanode::{CommitBlockSynchronizationRequestProto, CommitBlockSynchronizationResponseProto};
 use hadron_proto::hdfs::{DatanodeIdProto, RecoveringBlockProto};
 use hadron_proto::protocol::DATANODE_PROTOCOL;
-use hadron_replica::RecoveryInfo;
+use hadron_replica::{OUTDATED_REPLICA, RecoveryInfo};
 use hadron_types::{Block, BlockId, ErrorKind, ExtendedBlock, GenerationStamp, HadoopError, HadoopResult, StorageId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,22 +57,22 @@ async fn attempt(
     block: &ExtendedBlock,
 ) -> Result<String, Ended> {
     let asked = ask_all(shared, order).await;
-    let mut failed = 0;
+    let mut answers = Vec::with_capacity(asked.len());
     for asked in &asked {
-        let Err(error) = &asked.answer else { continue };
-        if error.kind == ErrorKind::RecoveryInProgress {
-            return Err(Ended::Superseded(error.first_line().to_owned()));
+        if let Err(error) = &asked.answer {
+            if error.kind == ErrorKind::RecoveryInProgress {
+                return Err(Ended::Superseded(error.first_line().to_owned()));
+            }
+            let node = match &asked.holder {
+                Ok(holder) => name(&holder.id),
+                Err(id) => name(id),
+            };
+            tracing::warn!(%block, %node, %error, "cannot ask a datanode for its replica");
         }
-        let node = match &asked.holder {
-            Ok(holder) => name(&holder.id),
-            Err(id) => name(id),
-        };
-        tracing::warn!(%block, %node, %error, "cannot ask a datanode for its replica");
-        failed += 1;
+        answers.push(answer(&asked.answer));
     }
-    let answers: Vec<Option<RecoveryInfo>> = asked.iter().map(|asked| asked.answer.clone().ok().flatten()).collect();
     let truncated = order.truncate_block.as_ref().map(Block::from);
-    let planned = plan(&block.block, &answers, failed, truncated.map(|block| block.len)).map_err(Ended::Failed)?;
+    let planned = plan(&block.block, &answers, truncated.map(|block| block.len)).map_err(Ended::Failed)?;
     let new_id = truncated.map_or(block.block.id, |truncated| truncated.id);
     match planned {
         Plan::Delete => {
@@ -85,6 +85,17 @@ async fn attempt(
             report(shared, link, order, len, done).await?;
             Ok(format!("{len} bytes on {count} datanodes"))
         }
+    }
+}
+
+/// What a holder's answer means, be it one of ours or Apache's.
+fn answer(told: &HadoopResult<Option<RecoveryInfo>>) -> Answer {
+    match told {
+        Ok(Some(info)) => Answer::Replica(*info),
+        Ok(None) => Answer::Nothing,
+        // The protocol has no other sign.
+        Err(error) if error.kind == ErrorKind::Io && error.first_line().contains(OUTDATED_REPLICA) => Answer::Outdated,
+        Err(_) => Answer::NoAnswer,
     }
 }
 
@@ -188,4 +199,52 @@ async fn report(
 
 fn name(node: &DatanodeIdProto) -> String {
     format!("{}:{}", node.ip_addr, node.xfer_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hadron_replica::ReplicaError;
+    use hadron_types::ReplicaState;
+
+    #[test]
+    fn refusals_for_good_are_told_from_others() {
+        let block = Block {
+            id: BlockId(1),
+            generation_stamp: GenerationStamp(10),
+            len: 0,
+        };
+        let info = RecoveryInfo {
+            block,
+            state: ReplicaState::Rwr,
+        };
+        let ours = ReplicaError::Unrecoverable {
+            block: block.id,
+            problem: format!("{OUTDATED_REPLICA}, block=blk_1_10, replica=blk_1_9"),
+        };
+        let apaches = "replica.getGenerationStamp() < block.getGenerationStamp(), block=blk_1_10, \
+                       replica=ReplicaWaitingToBeRecovered, blk_1_9, RWR\n  getNumBytes()     = 5\n\
+                       \tat org.apache.hadoop.hdfs.server.datanode.fsdataset.impl.FsDatasetImpl";
+        for (told, expected) in [
+            (Ok(Some(info)), Answer::Replica(info)),
+            (Ok(None), Answer::Nothing),
+            (Err(HadoopError::from(&ours)), Answer::Outdated),
+            (Err(HadoopError::io(apaches)), Answer::Outdated),
+            (
+                Err(HadoopError::io("replica.getGenerationStamp() >= recoveryId = 9")),
+                Answer::NoAnswer,
+            ),
+            (
+                Err(HadoopError::io("replica has lost its meta file, block=blk_1_10")),
+                Answer::NoAnswer,
+            ),
+            (
+                Err(HadoopError::from(&ReplicaError::WriterBusy(block.id))),
+                Answer::NoAnswer,
+            ),
+            (Err(HadoopError::io("talk to 127.0.0.1:1: refused")), Answer::NoAnswer),
+        ] {
+            assert_eq!(answer(&told), expected, "{told:?}");
+        }
+    }
 }
