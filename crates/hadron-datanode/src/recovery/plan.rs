@@ -41,7 +41,7 @@ pub(super) enum Answer {
     /// It refused for good: its replica is older than the block. Whatever it has was acked before the block's stamp.
     Outdated,
     /// Nothing, or a refusal that need not last: it may have what was acked.
-    NoAnswer,
+    Silent,
 }
 
 /// Chooses. `block`: as the NameNode knows it, with the bytes that it knows to be acked.
@@ -92,7 +92,7 @@ pub(super) fn plan(block: &Block, answers: &[Answer], truncate_to: Option<u64>) 
 /// Whether the block goes.
 fn nobody_has_data(block: &Block, answers: &[Answer], is_old: impl Fn(&RecoveryInfo) -> bool) -> Result<Plan, String> {
     let count = |is: &dyn Fn(&Answer) -> bool| answers.iter().filter(|answer| is(answer)).count();
-    let silent = count(&|answer| *answer == Answer::NoAnswer);
+    let silent = count(&|answer| *answer == Answer::Silent);
     let outdated = count(&|answer| match answer {
         Answer::Replica(info) => is_old(info),
         answer => *answer == Answer::Outdated,
@@ -276,10 +276,10 @@ mod tests {
     /// covers: LM-22
     #[test]
     fn a_block_goes_only_when_nobody_can_have_what_was_acked() {
-        use Answer::{NoAnswer, Nothing, Outdated};
+        use Answer::{Nothing, Outdated, Silent};
         const GOES: Result<Plan, &str> = Ok(Plan::Delete);
         const FAILED: Result<Plan, &str> = Err("All datanodes failed");
-        const SILENT: Result<Plan, &str> = Err("No datanode that answers has data");
+        const UNANSWERED: Result<Plan, &str> = Err("No datanode that answers has data");
         const ACKED: Result<Plan, &str> = Err("No datanode has data");
         let (empty, old, temporary) = (replica(Rwr, 10, 0), replica(Rwr, 9, 5), replica(Temporary, 10, 5));
         // What becomes of the block when the NameNode knows of no acked byte of it, and when it does.
@@ -288,20 +288,20 @@ mod tests {
             (&[Nothing], GOES, GOES),
             (&[empty], GOES, GOES),
             (&[empty, Nothing], GOES, GOES),
-            (&[NoAnswer], FAILED, FAILED),
-            (&[NoAnswer, Nothing], SILENT, SILENT),
-            (&[NoAnswer, empty], SILENT, SILENT),
-            (&[NoAnswer, empty, Outdated], SILENT, SILENT),
+            (&[Silent], FAILED, FAILED),
+            (&[Silent, Nothing], UNANSWERED, UNANSWERED),
+            (&[Silent, empty], UNANSWERED, UNANSWERED),
+            (&[Silent, empty, Outdated], UNANSWERED, UNANSWERED),
             (&[Outdated], FAILED, FAILED),
             (&[Outdated, Outdated], FAILED, FAILED),
-            (&[Outdated, NoAnswer], FAILED, FAILED),
+            (&[Outdated, Silent], FAILED, FAILED),
             (&[Outdated, Nothing], GOES, ACKED),
             (&[Outdated, Nothing, Outdated], GOES, ACKED),
             (&[Outdated, empty], GOES, ACKED),
             (&[old], FAILED, FAILED),
             (&[old, Nothing], GOES, ACKED),
             (
-                &[temporary, NoAnswer],
+                &[temporary, Silent],
                 Err("Found 1 replica(s) for block"),
                 Err("Found 1 replica(s) for block"),
             ),

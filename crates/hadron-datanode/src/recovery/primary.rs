@@ -95,7 +95,7 @@ fn answer(told: &HadoopResult<Option<RecoveryInfo>>) -> Answer {
         Ok(None) => Answer::Nothing,
         // The protocol has no other sign.
         Err(error) if error.kind == ErrorKind::Io && error.first_line().contains(OUTDATED_REPLICA) => Answer::Outdated,
-        Err(_) => Answer::NoAnswer,
+        Err(_) => Answer::Silent,
     }
 }
 
@@ -232,17 +232,17 @@ mod tests {
             (Err(HadoopError::io(apaches)), Answer::Outdated),
             (
                 Err(HadoopError::io("replica.getGenerationStamp() >= recoveryId = 9")),
-                Answer::NoAnswer,
+                Answer::Silent,
             ),
             (
                 Err(HadoopError::io("replica has lost its meta file, block=blk_1_10")),
-                Answer::NoAnswer,
+                Answer::Silent,
             ),
             (
                 Err(HadoopError::from(&ReplicaError::WriterBusy(block.id))),
-                Answer::NoAnswer,
+                Answer::Silent,
             ),
-            (Err(HadoopError::io("talk to 127.0.0.1:1: refused")), Answer::NoAnswer),
+            (Err(HadoopError::io("talk to 127.0.0.1:1: refused")), Answer::Silent),
         ] {
             assert_eq!(answer(&told), expected, "{told:?}");
         }
