@@ -1,4 +1,7 @@
 //! A DataNode that holds a replica, as the primary calls it: over RPC, or directly when it is this one.
+//!
+//! No question to a holder takes longer than [`patience`]: one that hangs, be it this one, must not make the report of all
+//! others come after the NameNode has begun another attempt.
 
 use super::{init_local, update_local};
 use crate::shared::Shared;
@@ -14,6 +17,27 @@ use hadron_types::{
     Block, BlockId, ExtendedBlock, GenerationStamp, HadoopError, HadoopResult, ReplicaState, StorageId,
 };
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The most that a question to a holder may take, in heartbeats. After 30 of them the NameNode begins another attempt; an
+/// attempt asks twice, and its order and its report need time, too.
+const HOLDER_HEARTBEATS: u32 = 12;
+
+/// How long a holder may take to answer: as long as others on a socket, but see [`HOLDER_HEARTBEATS`].
+///
+/// Its writer may need longer to leave (`dfs.datanode.xceiver.stop.timeout.millis`): the next attempt finds it gone.
+pub(super) fn patience(shared: &Shared) -> Duration {
+    capped(shared.settings.socket_timeout, shared.settings.heartbeat_interval)
+}
+
+/// `socket_timeout`: zero for none.
+fn capped(socket_timeout: Duration, heartbeat: Duration) -> Duration {
+    let most = heartbeat.saturating_mul(HOLDER_HEARTBEATS);
+    match socket_timeout {
+        Duration::ZERO => most,
+        some => some.min(most),
+    }
+}
 
 /// One holder.
 pub(super) struct Holder {
@@ -45,10 +69,8 @@ impl Holder {
             .next()
             .ok_or_else(|| HadoopError::io(format!("resolve {host}: it has no address")))?;
         let mut options = RpcClientOptions::new(shared.settings.user.clone(), INTER_DATANODE_PROTOCOL);
-        options.connect_timeout = shared.settings.socket_timeout;
-        // The holder may wait for its writer first.
-        options.call_timeout =
-            Some(shared.settings.socket_timeout + shared.settings.store.replicas.stop_writer_patience);
+        options.connect_timeout = patience(shared);
+        options.call_timeout = Some(patience(shared));
         let way = Way::There(Box::new(ReconnectingClient::new(address, options)));
         Ok(Self { id, way })
     }
@@ -131,5 +153,22 @@ fn state_from_wire(state: ReplicaStateProto) -> ReplicaState {
         ReplicaStateProto::Rwr => ReplicaState::Rwr,
         ReplicaStateProto::Rur => ReplicaState::Rur,
         ReplicaStateProto::Temporary => ReplicaState::Temporary,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_leaves_time_for_the_rest_of_the_attempt() {
+        for (socket_timeout, heartbeat, expected) in [(60, 3, 36), (20, 3, 20), (0, 3, 36), (60, 1, 12), (60, 60, 60)] {
+            let found = capped(Duration::from_secs(socket_timeout), Duration::from_secs(heartbeat));
+            assert_eq!(
+                found.as_secs(),
+                expected,
+                "{socket_timeout} s, a heartbeat each {heartbeat} s"
+            );
+        }
     }
 }

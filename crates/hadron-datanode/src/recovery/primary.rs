@@ -1,6 +1,6 @@
 //! One recovery from order to report: ask all holders at once, choose, tell the participants, report to the NameNode.
 
-use super::holder::Holder;
+use super::holder::{Holder, patience};
 use super::plan::{Answer, Plan, plan};
 use crate::namenode::link::NameNodeLink;
 use crate::shared::Shared;
@@ -101,19 +101,29 @@ fn answer(told: &HadoopResult<Option<RecoveryInfo>>) -> Answer {
 
 async fn ask_all(shared: &Arc<Shared>, order: &RecoveringBlockProto) -> Vec<Asked> {
     let ask = |node: DatanodeIdProto| async move {
-        match Holder::reach(shared, node.clone()).await {
-            Ok(holder) => {
-                let answer = holder.init(shared, order).await;
-                let holder = Ok(holder);
-                Asked { holder, answer }
-            }
+        let asking = async {
+            let holder = Holder::reach(shared, node.clone()).await?;
+            let answer = holder.init(shared, order).await?;
+            Ok((holder, answer))
+        };
+        match in_time(patience(shared), asking).await {
+            Ok((holder, answer)) => Asked {
+                holder: Ok(holder),
+                answer: Ok(answer),
+            },
             Err(error) => Asked {
-                holder: Err(node),
+                holder: Err(node.clone()),
                 answer: Err(error),
             },
         }
     };
     futures::future::join_all(order.block.locs.iter().map(|node| ask(node.id.clone()))).await
+}
+
+/// Bounds what may hang: a connection, a disk, a writer that does not leave. It may come to its end later, unheard.
+async fn in_time<T>(limit: Duration, work: impl Future<Output = HadoopResult<T>>) -> HadoopResult<T> {
+    let late = |_| Err(HadoopError::io(format!("no answer within {limit:?}")));
+    tokio::time::timeout(limit, work).await.unwrap_or_else(late)
 }
 
 /// Tells the participants; one success is enough.
@@ -138,10 +148,8 @@ async fn tell_all(
                 return None;
             };
             let block = info.block;
-            let updated = holder
-                .update(shared, ExtendedBlock { pool, block }, recovery_id, new_id, len)
-                .await;
-            match updated {
+            let updating = holder.update(shared, ExtendedBlock { pool, block }, recovery_id, new_id, len);
+            match in_time(patience(shared), updating).await {
                 Ok(storage) => Some((holder.id.clone(), storage)),
                 Err(error) => {
                     tracing::warn!(%block, node = name(&holder.id), %error, "a datanode cannot update its replica");

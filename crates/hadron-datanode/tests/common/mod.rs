@@ -44,6 +44,8 @@ pub struct Script {
     pub last_beat: Option<HeartbeatRequestProto>,
     pub lifelines: Vec<HeartbeatRequestProto>,
     pub errors: Vec<ErrorReportRequestProto>,
+    /// Results of block recoveries.
+    pub recovered: Vec<CommitBlockSynchronizationRequestProto>,
 }
 
 #[derive(Default)]
@@ -151,6 +153,12 @@ impl RpcProtocol for FakeNameNode {
                 script.errors.push(request);
                 Ok(ErrorReportResponseProto {})
             }),
+            "commitBlockSynchronization" => {
+                self.answer(body, |script, request: CommitBlockSynchronizationRequestProto| {
+                    script.recovered.push(request);
+                    Ok(CommitBlockSynchronizationResponseProto {})
+                })
+            }
             "blockReport" => self.answer(body, |script, request: BlockReportRequestProto| {
                 script.reports.push(request);
                 Ok(BlockReportResponseProto { cmd: None })
