@@ -906,7 +906,7 @@ pub struct NewReplica<'a> {
 
 impl Finalized {
     /// Whether nothing was written in between. Clients that append without a new stamp leave only the length to tell.
-    fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         (self.stamp, self.len) == (other.stamp, other.len)
     }
 

@@ -94,7 +94,7 @@ impl ReplicaReader {
                 reader.keep_last_sum();
                 // An append may have taken it over, and replaced that checksum, while it was read.
                 match pool.entry(block.id).map(Entry::effective) {
-                    Some(Entry::Finalized(now)) if now.stamp == stamp => Ok(reader),
+                    Some(Entry::Finalized(now)) if now.is_same(&finalized) => Ok(reader),
                     _ => Self::open_once(pool, block, need, patience, accept_no_meta),
                 }
             }

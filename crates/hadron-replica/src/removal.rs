@@ -151,7 +151,7 @@ impl Pool {
         }
         let mut map = self.replicas.lock();
         match map.get(&block.id) {
-            Some(Entry::Finalized(now)) if now.stamp == finalized.stamp && now.volume == finalized.volume => {
+            Some(Entry::Finalized(now)) if now.is_same(&finalized) && now.volume == finalized.volume => {
                 map.remove(&block.id);
             }
             _ => return None,
