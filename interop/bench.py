@@ -27,8 +27,8 @@ from lib.cluster import Daemons  # noqa: E402
 PAGE = os.path.join(os.path.dirname(HERE), "docs", "performance.md")
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 RUN_SECONDS = 600
-METADATA = {"stat": (15_000, 200_000), "create": (1_000, 6_000), "list": (4_000, 15_000), "mkdirs": (1_000, 10_000),
-            "rename": (1_000, 6_000), "delete": (1_000, 6_000)}
+METADATA = {"stat": (15_000, 200_000), "create": (3_000, 6_000), "list": (4_000, 15_000), "mkdirs": (3_000, 10_000),
+            "rename": (2_000, 6_000), "delete": (2_000, 6_000)}
 # (title, [(arguments of hadron bench, the figure that counts)])
 TABLES = [
     ("Metadata: N connections with one call in flight each (`create` is create + complete; `list` is of 100 entries)",
@@ -38,7 +38,7 @@ TABLES = [
                      ("io --read --size 1024 --replication 1", "bytes_per_s"),
                      ("io --read --size 512 --threads 4 --replication 1", "bytes_per_s")]),
     ("Files of 4 KiB", [(f"small --write --threads {threads} --count {count} --replication {replication}", "ops_per_s")
-                        for threads, count in [(1, 20), (16, 600), (64, 2400)] for replication in [1, 3]] +
+                        for threads, count in [(1, 40), (16, 600), (64, 2400)] for replication in [1, 3]] +
      [(f"small --read --threads {threads} --count {count} --replication 1", "ops_per_s")
       for threads, count in [(1, 400), (16, 1200), (64, 2000)]]),
     ("Until bytes are safe, with 3 replicas: records of 100 bytes flushed to all DataNodes, the same synced to disk, and files "

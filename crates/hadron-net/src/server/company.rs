@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// How long there must have been no company.
-const QUIET_FOR: Duration = Duration::from_millis(100);
+const QUIET_FOR: Duration = Duration::from_millis(10);
 
 thread_local! {
     static IS_ALONE: Cell<bool> = const { Cell::new(false) };
@@ -74,16 +74,16 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut company = Company::new(start);
         company.serve(1, at(10));
-        assert!(!company.is_absent(at(109)), "it came a moment ago");
-        company.serve(1, at(110));
-        assert!(company.is_absent(at(110)));
-        company.serve(2, at(120));
-        company.serve(1, at(121));
-        assert!(!company.is_absent(at(220)), "another was served meanwhile");
-        assert!(company.is_absent(at(221)));
-        company.meet(at(230));
-        assert!(!company.is_absent(at(329)), "several calls at once are company too");
-        assert!(company.is_absent(at(330)));
+        assert!(!company.is_absent(at(19)), "it came a moment ago");
+        company.serve(1, at(20));
+        assert!(company.is_absent(at(20)));
+        company.serve(2, at(30));
+        company.serve(1, at(31));
+        assert!(!company.is_absent(at(40)), "another was served meanwhile");
+        assert!(company.is_absent(at(41)));
+        company.meet(at(50));
+        assert!(!company.is_absent(at(59)), "several calls at once are company too");
+        assert!(company.is_absent(at(60)));
     }
 
     #[test]
