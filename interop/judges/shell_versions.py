@@ -80,7 +80,10 @@ MORE = """
 -rm -r /.reserved
 -mkdir {b}/a:b
 -ls {b}/.snapshot
--truncate 5 {b}/small
+-put {l}/small {b}/cut
+-truncate 5 {b}/cut
+-rm -skipTrash {b}/cut
+-truncate -w 5 {b}/small
 -cat {b}/small
 -truncate 100 {b}/small
 -truncate 5 {b}/none
