@@ -82,30 +82,25 @@ impl BlockMap {
         let mut reported: Vec<_> = open.reported.iter().collect();
         reported.retain(|(_, replica)| replica.block.generation_stamp >= block.generation_stamp);
         reported.sort_by_key(|(_, replica)| std::cmp::Reverse(replica.block.generation_stamp));
-        let mut found: Vec<StorageIndex> = Vec::new();
-        let mut add = |storage: StorageIndex| {
-            let node = self.node_of(storage);
-            if self.cluster.node(node).alive && !found.iter().any(|&other| self.node_of(other) == node) {
-                found.push(storage);
-            }
-        };
-        open.expected.iter().for_each(|&storage| add(storage));
-        reported.iter().for_each(|(storage, _)| add(*storage));
-        let back: Vec<NodeIndex> = open
-            .absent
-            .iter()
-            .filter_map(|uuid| self.cluster.find_alive(uuid))
-            .collect();
-        if !found.is_empty() || back.len() == open.absent.len() {
-            let storages = back.iter().filter_map(|&node| self.storage_or_first(node, None));
-            for storage in storages {
-                let node = self.node_of(storage);
-                if !found.iter().any(|&other| self.node_of(other) == node) {
-                    found.push(storage);
-                }
-            }
+        let known = open.expected.iter().chain(reported.iter().map(|(storage, _)| storage));
+        let mut storages: Vec<StorageIndex> = known.copied().collect();
+        storages.retain(|&storage| self.cluster.node(self.node_of(storage)).alive);
+        let back = open.absent.iter().filter_map(|uuid| self.cluster.find_alive(uuid));
+        let back: Vec<NodeIndex> = back.collect();
+        if !storages.is_empty() || back.len() == open.absent.len() {
+            storages.extend(back.iter().filter_map(|&node| self.storage_or_first(node, None)));
         }
-        found.into_iter().map(|storage| self.location(storage, now)).collect()
+        let mut nodes = Vec::new();
+        storages.retain(|&storage| {
+            let node = self.node_of(storage);
+            let is_first = !nodes.contains(&node);
+            nodes.push(node);
+            is_first
+        });
+        storages
+            .into_iter()
+            .map(|storage| self.location(storage, now))
+            .collect()
     }
 
     /// Replicas reported for an open block: where, with stamp and length, in which state. For block recovery.
