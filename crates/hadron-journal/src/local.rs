@@ -141,10 +141,7 @@ impl<M: StateMachine> LocalLog<M> {
 
 impl<M: StateMachine> CommandLog<M> for LocalLog<M> {
     fn propose(&self, command: M::Command) -> Pending<M::Outcome> {
-        match self.shared.queue.propose(command) {
-            Ok(receiver) => Pending::waiting(receiver),
-            Err(error) => Pending::ready(Err(error)),
-        }
+        Pending::of(self.shared.queue.propose(command))
     }
 
     fn propose_inline(&self, command: M::Command) -> Pending<M::Outcome> {
@@ -172,10 +169,7 @@ impl<M: StateMachine> CommandLog<M> for LocalLog<M> {
             // Refused once the log is closed: then nobody needs it.
             let _ = self.shared.queue.control(Control::CheckpointDue);
         }
-        match proposed {
-            Ok(receiver) => Pending::waiting(receiver),
-            Err(error) => Pending::ready(Err(error)),
-        }
+        Pending::of(proposed)
     }
 
     fn read_barrier(&self) -> Pending<()> {
@@ -189,18 +183,14 @@ impl<M: StateMachine> CommandLog<M> for LocalLog<M> {
 
     fn checkpoint(&self) -> Pending<LogIndex> {
         let (answer, receiver) = oneshot::channel();
-        match self.shared.queue.control(Control::Checkpoint(answer)) {
-            Ok(()) => Pending::waiting(receiver),
-            Err(error) => Pending::ready(Err(error)),
-        }
+        let asked = self.shared.queue.control(Control::Checkpoint(answer));
+        Pending::of(asked.map(|()| receiver))
     }
 
     fn roll(&self) -> Pending<LogIndex> {
         let (answer, receiver) = oneshot::channel();
-        match self.shared.queue.control(Control::Roll(answer)) {
-            Ok(()) => Pending::waiting(receiver),
-            Err(error) => Pending::ready(Err(error)),
-        }
+        let asked = self.shared.queue.control(Control::Roll(answer));
+        Pending::of(asked.map(|()| receiver))
     }
 
     fn newest_image(&self) -> NewestImage {

@@ -133,6 +133,14 @@ impl<T> Pending<T> {
         Self(State::Ready(Some(result)))
     }
 
+    /// What became of a request: its answer arrives through the receiver, or it was refused.
+    pub(crate) fn of(request: Result<oneshot::Receiver<Result<T, LogError>>, LogError>) -> Self {
+        match request {
+            Ok(receiver) => Self::waiting(receiver),
+            Err(error) => Self::ready(Err(error)),
+        }
+    }
+
     /// An answer that arrives through `receiver`; a dropped sender means [`LogError::Closed`].
     pub fn waiting(receiver: oneshot::Receiver<Result<T, LogError>>) -> Self {
         Self(State::Waiting(receiver))
