@@ -38,26 +38,19 @@ pub struct Candidate {
 struct Attempt {
     file: InodeId,
     until: TimeMs,
-    /// Begun by an earlier life of the NameNode, whose orders may be lost: anybody may begin another.
-    inherited: bool,
-    /// Whether the last of the tried is the primary; else there was none to be found.
-    led: bool,
+    lead: Lead,
     tried: Vec<DatanodeUuid>,
-    /// How long the next attempt without a primary waits.
-    patience_ms: u64,
 }
 
-impl Attempt {
-    fn new(file: InodeId) -> Self {
-        Self {
-            file,
-            until: TimeMs(0),
-            inherited: false,
-            led: false,
-            tried: Vec::new(),
-            patience_ms: 0,
-        }
-    }
+/// Who leads an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lead {
+    /// Whom an earlier life of the NameNode chose, if its order went out: anybody may begin another attempt.
+    Inherited,
+    /// Nobody was found; the next attempt for which nobody is found waits so long, one heartbeat at least.
+    Nobody { patience_ms: u64 },
+    /// The last of the tried.
+    LastTried,
 }
 
 impl BlockRecoveries {
@@ -82,17 +75,25 @@ impl BlockRecoveries {
         candidates: &[Candidate],
         now: TimeMs,
     ) -> Option<DatanodeUuid> {
-        let attempt = self.attempts.entry(block).or_insert_with(|| Attempt::new(file));
-        attempt.inherited = false;
+        let attempt = self.attempts.entry(block).or_insert_with(|| Attempt {
+            file,
+            until: now,
+            lead: Lead::Nobody { patience_ms: 0 },
+            tried: Vec::new(),
+        });
         if candidates.is_empty() {
-            attempt.until = now.plus(attempt.patience_ms.clamp(self.heartbeat_ms, self.timeout_ms));
-            attempt.patience_ms = attempt.patience_ms.max(self.heartbeat_ms).saturating_mul(2);
-            attempt.led = false;
+            let wait = match attempt.lead {
+                Lead::Nobody { patience_ms } => patience_ms.clamp(self.heartbeat_ms, self.timeout_ms),
+                Lead::Inherited | Lead::LastTried => self.heartbeat_ms,
+            };
+            attempt.until = now.plus(wait);
+            attempt.lead = Lead::Nobody {
+                patience_ms: wait.saturating_mul(2),
+            };
             return None;
         }
         attempt.until = now.plus(self.timeout_ms);
-        attempt.patience_ms = 0;
-        attempt.led = true;
+        attempt.lead = Lead::LastTried;
         if candidates
             .iter()
             .all(|candidate| attempt.tried.contains(&candidate.node))
@@ -115,9 +116,10 @@ impl BlockRecoveries {
     /// as running: its order may never have gone out.
     pub fn expect(&mut self, block: BlockId, file: InodeId, now: TimeMs) {
         let attempt = Attempt {
+            file,
             until: now.plus(self.timeout_ms),
-            inherited: true,
-            ..Attempt::new(file)
+            lead: Lead::Inherited,
+            tried: Vec::new(),
         };
         self.attempts.insert(block, attempt);
     }
@@ -125,7 +127,7 @@ impl BlockRecoveries {
     /// Whether an attempt runs that is not overdue.
     pub fn is_running(&self, block: BlockId, now: TimeMs) -> bool {
         let attempt = self.attempts.get(&block);
-        attempt.is_some_and(|attempt| now <= attempt.until && !attempt.inherited)
+        attempt.is_some_and(|attempt| now <= attempt.until && attempt.lead != Lead::Inherited)
     }
 
     /// `node` registers: it was started again, or was thought dead, and orders it took are lost. Attempts that it leads
@@ -133,11 +135,16 @@ impl BlockRecoveries {
     pub fn registered(&mut self, node: &DatanodeUuid, now: TimeMs) {
         let waiting = self.orders.get(node);
         for (block, attempt) in &mut self.attempts {
-            if !attempt.led {
-                attempt.until = attempt.until.min(now.plus(self.heartbeat_ms));
-                attempt.patience_ms = 0;
-            } else if attempt.tried.last() == Some(node) && !waiting.is_some_and(|queue| queue.contains(block)) {
-                attempt.until = TimeMs(0);
+            if attempt.lead == Lead::LastTried {
+                let has_order = waiting.is_some_and(|queue| queue.contains(block));
+                if attempt.tried.last() == Some(node) && !has_order {
+                    attempt.until = TimeMs(0);
+                }
+                continue;
+            }
+            attempt.until = attempt.until.min(now.plus(self.heartbeat_ms));
+            if let Lead::Nobody { patience_ms } = &mut attempt.lead {
+                *patience_ms = 0;
             }
         }
     }
