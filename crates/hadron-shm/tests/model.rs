@@ -1,5 +1,7 @@
 //! Every interleaving of the two sides of a slot's word, by a model checker.
 
+#![allow(clippy::unwrap_used)]
+
 use hadron_shm::{ANCHORABLE, Cell, VALID, Word};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};

@@ -2,6 +2,8 @@
 //!
 //! The tests start this test binary again as the other side, which finds its socket in an environment variable.
 
+#![allow(clippy::unwrap_used)]
+
 use hadron_shm::{DomainListener, Segment, receive_descriptors, send_descriptors};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
