@@ -2,11 +2,12 @@
 //!
 //! Control traffic (RPC, heartbeats, HTTP) runs on tokio; the data path runs on blocking threads, one per active
 //! transfer, a second one for acks while packets are relayed. Idle connections are parked on tokio.
-//! What it does not do: it never decides where blocks live; scanners, short-circuit reads and balancing moves are not
-//! here yet and are refused.
+//! What it does not do: it never decides where blocks live; scanners and short-circuit reads are not here yet and are
+//! refused.
 //! Invariants: a packet is acked only after `pwrite` returned for all its bytes; a finished replica is reported at
 //! once; every refused or failed operation is logged with operation, block, peer and cause.
 
+mod balancing;
 mod datanode;
 mod ending;
 mod error;

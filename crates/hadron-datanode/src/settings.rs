@@ -58,6 +58,10 @@ pub struct Settings {
     pub block_report_split_threshold: usize,
     /// Bytes per second for balancing, until the NameNode says otherwise.
     pub balance_bandwidth: u64,
+    /// Moves for balancing at a time.
+    pub balance_moves: usize,
+    /// Whether replicas that clients want to stay are left where they are.
+    pub block_pinning: bool,
     /// Most data connections, parked ones included.
     pub max_xceivers: usize,
     /// How long an idle connection is kept for its next operation; zero: not at all.
@@ -155,6 +159,8 @@ impl Settings {
             permissions_enabled: conf.get(keys::DFS_PERMISSIONS_ENABLED),
             supergroup: conf.get(keys::DFS_PERMISSIONS_SUPERUSERGROUP),
             balance_bandwidth: conf.get(keys::DFS_DATANODE_BALANCE_BANDWIDTH),
+            balance_moves: conf.get(keys::DFS_DATANODE_BALANCE_MAX_CONCURRENT_MOVES),
+            block_pinning: conf.get(keys::DFS_DATANODE_BLOCK_PINNING_ENABLED),
             connect_by_hostname: conf.get(keys::DFS_DATANODE_USE_DATANODE_HOSTNAME),
         })
     }

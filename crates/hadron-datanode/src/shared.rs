@@ -1,5 +1,6 @@
 //! What all parts of one DataNode share: store, settings, counters, connections, and the way to the NameNodes.
 
+use crate::balancing::Balancing;
 use crate::ending::Ending;
 use crate::ipc::{Reconfiguration, Rights};
 use crate::metrics::Metrics;
@@ -15,7 +16,7 @@ use hadron_types::{Block, BlockId, BlockPoolId, ExtendedBlock, StorageId, Storag
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -70,8 +71,8 @@ pub(crate) struct Shared {
     pub(crate) reconfiguration: Reconfiguration,
     /// Copies to other DataNodes under way (`xmitsInProgress`).
     pub(crate) transfers: AtomicUsize,
-    /// Bytes per second for balancing.
-    pub(crate) balance_bandwidth: AtomicU64,
+    /// What balancing may take.
+    pub(crate) balancing: Arc<Balancing>,
     /// Nothing new is accepted any more.
     pub(crate) draining: CancellationToken,
     /// This DataNode ends to be started again at once.
@@ -100,7 +101,7 @@ impl Shared {
             tokens: Arc::new(PoolTokens::new(&settings.user, settings.token_protobuf)),
             registered_address: Mutex::new(None),
             claims: settings.nameservices.iter().map(|_| AtomicI64::new(-1)).collect(),
-            balance_bandwidth: AtomicU64::new(settings.balance_bandwidth),
+            balancing: Balancing::new(settings.balance_bandwidth, settings.balance_moves),
             draining: CancellationToken::new(),
             restarting: AtomicBool::new(false),
             ending: watch::Sender::new(None),
@@ -201,12 +202,17 @@ impl Shared {
     /// Tells of a finalized replica at once, unless it was deleted meanwhile: those news are the newer ones, and behind
     /// them these would bring it back.
     pub(crate) fn tell_received(&self, pool: &BlockPoolId, replica: &FinalizedReplica) {
+        self.tell_moved(pool, replica, "");
+    }
+
+    /// As [`Self::tell_received`]; the replica on DataNode `delete_hint` may go in exchange.
+    pub(crate) fn tell_moved(&self, pool: &BlockPoolId, replica: &FinalizedReplica, delete_hint: &str) {
         let news = ReplicaNews {
             block: replica.block,
             kind: NewsKind::Received,
             storage_id: replica.storage_id.clone(),
             storage_type: replica.storage_type,
-            delete_hint: String::new(),
+            delete_hint: delete_hint.to_owned(),
         };
         self.metrics.blocks_written.inc();
         for link in self.links_of(pool) {

@@ -243,7 +243,7 @@ impl Pool {
     }
 
     /// Picks a volume of the wanted type with room for `len` bytes and holds that room.
-    fn choose_volume(
+    pub(crate) fn choose_volume(
         &self,
         len: u64,
         wanted: Option<StorageType>,
@@ -905,9 +905,10 @@ pub struct NewReplica<'a> {
 }
 
 impl Finalized {
-    /// Whether nothing was written in between. Clients that append without a new stamp leave only the length to tell.
+    /// Whether nothing was written in between, and it lies where it lay. Clients that append without a new stamp leave
+    /// only the length to tell.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        (self.stamp, self.len) == (other.stamp, other.len)
+        (self.stamp, self.len, self.volume) == (other.stamp, other.len, other.volume)
     }
 
     pub(crate) fn block(&self, id: BlockId) -> Block {
@@ -940,7 +941,7 @@ fn exists(block: BlockId, entry: &Entry) -> ReplicaError {
     ReplicaError::AlreadyExists { block, stamp, state }
 }
 
-fn wrong(block: BlockId, state: ReplicaState, step: &'static str) -> ReplicaError {
+pub(crate) fn wrong(block: BlockId, state: ReplicaState, step: &'static str) -> ReplicaError {
     ReplicaError::WrongState { block, state, step }
 }
 

@@ -91,7 +91,7 @@ impl Pool {
 
     /// Renames a replica's files into `tmp`; gives the new names. What cannot be moved stays until the next start,
     /// when the NameNode orders its deletion again.
-    fn move_aside(&self, block: &Block, dir: &Path, home: &PoolVolume) -> Vec<PathBuf> {
+    pub(crate) fn move_aside(&self, block: &Block, dir: &Path, home: &PoolVolume) -> Vec<PathBuf> {
         let names = [
             layout::data_name(block.id),
             layout::meta_name(block.id, block.generation_stamp),

@@ -38,6 +38,8 @@ pub enum Step {
     BeginRecovery,
     /// Block recovery sets final length and stamp.
     EndRecovery,
+    /// It is moved to another medium of the same DataNode.
+    Move,
 }
 
 /// All steps.
@@ -52,6 +54,7 @@ pub const STEPS: &[Step] = &[
     Step::AnnouncedRestart,
     Step::BeginRecovery,
     Step::EndRecovery,
+    Step::Move,
 ];
 
 /// Every legal step; `None` is a replica that does not exist.
@@ -81,6 +84,7 @@ pub const TRANSITIONS: &[(Option<ReplicaState>, Step, ReplicaState)] = &[
     (Some(Rwr), Step::BeginRecovery, Rur),
     (Some(Rur), Step::BeginRecovery, Rur),
     (Some(Rur), Step::EndRecovery, Finalized),
+    (Some(Finalized), Step::Move, Finalized),
 ];
 
 /// The state after `step`, or `None` when the step is not legal from `state`.

@@ -441,6 +441,18 @@ impl ReplicaStore {
         self.pool_of(block)?.recover_close(&block.block, to, len)
     }
 
+    /// Moves a finished replica to a storage of `kind`, `id` if it can be; the block's stamp and length must be right.
+    ///
+    /// Errors: it is on such a storage already, is not finished, corrupt, or was changed meanwhile.
+    pub fn move_replica(
+        &self,
+        block: &ExtendedBlock,
+        kind: StorageType,
+        id: Option<&StorageId>,
+    ) -> ReplicaResult<FinalizedReplica> {
+        self.pool_of(block)?.move_replica(&block.block, kind, id)
+    }
+
     /// Opens a replica with at least the block's stamp. An RBW shorter than `need` is waited for up to `patience`.
     pub fn open_for_read(&self, block: &ExtendedBlock, need: u64, patience: Duration) -> ReplicaResult<ReplicaReader> {
         ReplicaReader::open(&*self.pool_of(block)?, &block.block, need, patience)

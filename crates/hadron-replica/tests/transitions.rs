@@ -31,11 +31,15 @@ fn format() -> ChunkFormat {
 }
 
 fn open(dir: &Path) -> ReplicaStore {
-    let spec = VolumeSpec {
-        dir: dir.to_path_buf(),
-        storage_type: StorageType::Disk,
+    let spec = |dir: std::path::PathBuf, storage_type| VolumeSpec {
+        dir,
+        storage_type,
         reserve: Reserve::NONE,
     };
+    let specs = [
+        spec(dir.to_path_buf(), StorageType::Disk),
+        spec(dir.join("ssd"), StorageType::Ssd),
+    ];
     let options = StoreOptions {
         replicas: PoolOptions {
             stop_writer_patience: Duration::from_millis(50),
@@ -43,7 +47,7 @@ fn open(dir: &Path) -> ReplicaStore {
         },
         ..StoreOptions::default()
     };
-    let store = ReplicaStore::open(&[spec], options).unwrap();
+    let store = ReplicaStore::open(&specs, options).unwrap();
     let identity = PoolIdentity {
         pool: POOL.into(),
         cluster_id: "CID-1".into(),
@@ -57,7 +61,7 @@ fn open(dir: &Path) -> ReplicaStore {
 fn new_replica() -> NewReplica<'static> {
     NewReplica {
         format: format(),
-        storage_type: None,
+        storage_type: Some(StorageType::Disk),
         storage_id: None,
         interrupt: Arc::new(|| {}),
     }
@@ -186,6 +190,14 @@ impl Scene {
                     ..old
                 };
                 self.store().finish_recovery(&asked, GenerationStamp(15), None, len)?;
+            }
+            Step::Move => {
+                let asked = ExtendedBlock {
+                    block: Block { len, ..old.block },
+                    ..old
+                };
+                let moved = self.store().move_replica(&asked, StorageType::Ssd, None)?;
+                assert_eq!(moved.storage_type, StorageType::Ssd);
             }
         }
         Ok(())

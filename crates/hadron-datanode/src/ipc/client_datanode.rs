@@ -16,7 +16,6 @@ use hadron_proto::protocol::CLIENT_DATANODE_PROTOCOL;
 use hadron_replica::ReplicaError;
 use hadron_types::{BlockPoolId, ErrorKind, ExtendedBlock, HadoopError, HadoopResult};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// The configuration's version as Hadoop's default files give it.
 const CONFIG_VERSION: &str = "core-3.0.0,hdfs-1";
@@ -142,7 +141,7 @@ fn info(shared: &Shared, body: Bytes) -> HadoopResult<GetDatanodeInfoResponsePro
 fn bandwidth(shared: &Shared, body: Bytes) -> HadoopResult<GetBalancerBandwidthResponseProto> {
     decode::<GetBalancerBandwidthRequestProto>(body)?;
     Ok(GetBalancerBandwidthResponseProto {
-        bandwidth: shared.balance_bandwidth.load(Ordering::Relaxed),
+        bandwidth: shared.balancing.bandwidth(),
     })
 }
 

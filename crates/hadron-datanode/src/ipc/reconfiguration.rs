@@ -19,14 +19,14 @@ use hadron_proto::protocol::RECONFIGURATION_PROTOCOL;
 use hadron_types::{HadoopError, HadoopResult};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const MAX_TRANSFER_THREADS: &str = "dfs.datanode.max.transfer.threads";
 const BALANCE_BANDWIDTH: &str = "dfs.datanode.balance.bandwidthPerSec";
+const BALANCE_MOVES: &str = "dfs.datanode.balance.max.concurrent.moves";
 
 /// The keys that can be changed.
-pub(crate) const PROPERTIES: &[&str] = &[BALANCE_BANDWIDTH, MAX_TRANSFER_THREADS];
+pub(crate) const PROPERTIES: &[&str] = &[BALANCE_BANDWIDTH, BALANCE_MOVES, MAX_TRANSFER_THREADS];
 
 /// Reads the configuration again; the error is for the operator.
 pub(crate) type Reload = Arc<dyn Fn() -> Result<Configuration, String> + Send + Sync>;
@@ -130,7 +130,8 @@ fn apply(shared: &Shared) -> Vec<GetReconfigurationStatusConfigChangeProto> {
 fn current(shared: &Shared, name: &str) -> u64 {
     match name {
         MAX_TRANSFER_THREADS => shared.xceivers.limit() as u64,
-        _ => shared.balance_bandwidth.load(Ordering::Relaxed),
+        BALANCE_MOVES => shared.balancing.most_moves() as u64,
+        _ => shared.balancing.bandwidth(),
     }
 }
 
@@ -140,16 +141,33 @@ fn wanted(fresh: &Configuration, name: &str) -> Result<u64, String> {
             .try_get(keys::DFS_DATANODE_MAX_TRANSFER_THREADS)
             .map(|limit| limit as u64)
             .map_err(|error| error.to_string()),
+        BALANCE_MOVES => fresh
+            .try_get(keys::DFS_DATANODE_BALANCE_MAX_CONCURRENT_MOVES)
+            .map(|most| most as u64)
+            .map_err(|error| error.to_string())
+            .and_then(|most| at_least_one(name, most)),
         _ => fresh
             .try_get(keys::DFS_DATANODE_BALANCE_BANDWIDTH)
-            .map_err(|error| error.to_string()),
+            .map_err(|error| error.to_string())
+            .and_then(|rate| at_least_one(name, rate)),
     }
 }
 
 fn set(shared: &Shared, name: &str, value: u64) {
     match name {
         MAX_TRANSFER_THREADS => shared.xceivers.set_limit(usize::try_from(value).unwrap_or(usize::MAX)),
-        _ => shared.balance_bandwidth.store(value, Ordering::Relaxed),
+        BALANCE_MOVES => shared
+            .balancing
+            .set_most_moves(usize::try_from(value).unwrap_or(usize::MAX)),
+        _ => drop(shared.balancing.set_bandwidth(value)),
+    }
+}
+
+/// Nothing would ever be moved with less.
+fn at_least_one(name: &str, value: u64) -> Result<u64, String> {
+    match value {
+        0 => Err(format!("{name} should be larger than 0")),
+        value => Ok(value),
     }
 }
 

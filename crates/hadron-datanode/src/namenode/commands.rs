@@ -13,7 +13,6 @@ use hadron_proto::datanode::{BlockCommandProto, DatanodeCommandProto};
 use hadron_replica::DeletionHook;
 use hadron_types::{Block, BlockPoolId, ExtendedBlock};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// What a command wants of the actor itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +56,7 @@ pub(super) fn run(shared: &Arc<Shared>, link: &Arc<NameNodeLink>, command: &Data
 fn set_bandwidth(shared: &Shared, command: &DatanodeCommandProto) {
     let bandwidth = command.balancer_cmd.as_ref().map_or(0, |order| order.bandwidth);
     if bandwidth > 0 {
-        let before = shared.balance_bandwidth.swap(bandwidth, Ordering::Relaxed);
+        let before = shared.balancing.set_bandwidth(bandwidth);
         tracing::info!(before, bandwidth, "bandwidth for balancing changed");
     }
 }

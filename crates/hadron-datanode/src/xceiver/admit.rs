@@ -9,7 +9,7 @@ use hadron_proto::hdfs::{BlockOpResponseProto, Status};
 use hadron_replica::ReplicaError;
 use hadron_types::{HadoopResult, StorageType};
 use hadron_wire::token::{Access, AccessMode};
-use hadron_wire::transfer::op::{BlockHeader, TransferBlock, WriteBlock};
+use hadron_wire::transfer::op::{BlockHeader, ReplaceBlock, TransferBlock, WriteBlock};
 
 impl Connection {
     /// Admits an operation that reads.
@@ -53,6 +53,30 @@ impl Connection {
                 storage_types: &op.target_storage_types,
                 storage_ids: &op.target_storage_ids,
                 ..Access::new(&header.block, AccessMode::Copy)
+            };
+            self.shared.tokens.check(&header.token, &access)
+        })
+        .map_err(|refusal| self.refuse(refusal, Some(None)))
+    }
+
+    /// Admits a DataNode's request for a copy in the course of a move.
+    pub(super) fn admit_copy(&self, header: &BlockHeader) -> Result<(), OpError> {
+        self.admit(header, |header| {
+            self.shared
+                .tokens
+                .check(&header.token, &Access::new(&header.block, AccessMode::Copy))
+        })
+        .map_err(|refusal| self.refuse(refusal, Some(None)))
+    }
+
+    /// Admits a balancer's order to move a replica to a storage of this node.
+    pub(super) fn admit_replace(&self, op: &ReplaceBlock) -> Result<(), OpError> {
+        self.admit(&op.header, |header| {
+            let ids: Vec<String> = op.storage_id.iter().filter(|id| !id.is_empty()).cloned().collect();
+            let access = Access {
+                storage_types: &[op.storage_type],
+                storage_ids: &ids,
+                ..Access::new(&header.block, AccessMode::Replace)
             };
             self.shared.tokens.check(&header.token, &access)
         })

@@ -8,11 +8,14 @@
 mod admit;
 mod block_checksum;
 pub(crate) mod codec;
+mod copy_block;
 mod engine;
 mod inbox;
 mod mirror;
+mod pinning;
 mod read_block;
 mod receiver;
+mod replace_block;
 mod responder;
 mod sender;
 pub(crate) mod server;
@@ -73,6 +76,9 @@ pub(crate) enum OpError {
     /// Another DataNode failed.
     #[error("{0}")]
     Mirror(String),
+    /// The replica of another DataNode must stay where it is.
+    #[error("{0}")]
+    Pinned(String),
 }
 
 type OpResult = Result<Outcome, OpError>;
@@ -179,6 +185,8 @@ impl Connection {
             Op::ReadBlock(op) => read_block::run(self, op, &mut block),
             Op::WriteBlock(op) => write_block::run(self, *op, &mut block),
             Op::TransferBlock(op) => transfer_block::run(self, *op, &mut block),
+            Op::ReplaceBlock(op) => replace_block::run(self, *op, &mut block),
+            Op::CopyBlock(header) => copy_block::run(self, header, &mut block),
             Op::BlockChecksum(op) => block_checksum::run(self, op, &mut block),
             _ => Err(OpError::Protocol(format!("operation {name} is not supported"))),
         };

@@ -6,7 +6,7 @@
 
 use super::codec::{encode_ack, read_ack};
 use super::inbox::Inbox;
-use super::{OpError, codec};
+use super::{OpError, codec, pinning};
 use crate::shared::Shared;
 use bytes::BytesMut;
 use hadron_pipeline::packet::Stage;
@@ -66,6 +66,8 @@ pub(super) struct Responder {
     pub(super) acks: AckHandle,
     pub(super) block: ExtendedBlock,
     pub(super) stage: Stage,
+    /// Whether balancers must leave the replica alone.
+    pub(super) pinning: bool,
 }
 
 /// What a thread that runs the relay does next.
@@ -232,6 +234,13 @@ impl Responder {
         }
         let finalized = writer.finalize(Some(len))?;
         tracing::debug!(block = %finalized.block, len, "replica finalized");
+        if self.pinning {
+            let pinned = ExtendedBlock {
+                pool: self.block.pool.clone(),
+                block: finalized.block,
+            };
+            pinning::pin(&self.shared, &pinned);
+        }
         if self.stage != Stage::TransferFinalized {
             self.shared.tell_received(&self.block.pool, &finalized);
         }

@@ -8,6 +8,7 @@ use super::engine::{SendEngine, SendError};
 use hadron_env::disk::PageHint;
 use hadron_pipeline::packet::PacketHeader;
 use hadron_replica::{ChunkFormat, ReplicaReader};
+use std::io;
 use std::net::TcpStream;
 
 /// Data bytes in a full packet; large packets mean few system calls.
@@ -73,6 +74,19 @@ impl SendPlan {
         first: Vec<u8>,
         cache: CacheAdvice,
     ) -> Result<u64, SendError> {
+        self.send_paced(stream, replica, engine, first, cache, &mut |_| Ok(()))
+    }
+
+    /// As [`Self::send`]; `pace` hears of the bytes of each packet once they went and returns when more may.
+    pub(crate) fn send_paced(
+        &self,
+        stream: &TcpStream,
+        replica: &ReplicaReader,
+        engine: &mut dyn SendEngine,
+        first: Vec<u8>,
+        cache: CacheAdvice,
+        pace: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<u64, SendError> {
         let chunk = u64::from(self.format.chunk);
         let step = (PACKET_DATA_LEN - PACKET_DATA_LEN % chunk).max(chunk);
         let mut head = first;
@@ -89,6 +103,7 @@ impl SendPlan {
             engine.send(stream, &head, replica, at, len)?;
             cache.drop_behind(replica, at, len);
             head.clear();
+            pace(len as u64)?;
             at += len as u64;
             seqno += 1;
         }

@@ -266,6 +266,7 @@ fn receive(
         acks: writer.ack_handle(),
         block: request.block.clone(),
         stage: request.stage,
+        pinning: request.op.pinning,
     };
     let further = request.op.targets.len();
     connection

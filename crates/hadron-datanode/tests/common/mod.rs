@@ -35,6 +35,8 @@ pub struct Script {
     pub reports: Vec<BlockReportRequestProto>,
     /// (DataNode, block, status)
     pub news: Vec<(String, BlockProto, i32)>,
+    /// (DataNode, block, whose replica may go)
+    pub hints: Vec<(String, u64, String)>,
     pub bad: Vec<LocatedBlockProto>,
     /// Commands by DataNode, for its next heartbeat.
     pub commands: VecDeque<(String, DatanodeCommandProto)>,
@@ -169,6 +171,9 @@ impl RpcProtocol for FakeNameNode {
                 }
                 let node = request.registration.datanode_id.datanode_uuid;
                 for info in request.blocks.into_iter().flat_map(|storage| storage.blocks) {
+                    if let Some(hint) = info.delete_hint {
+                        script.hints.push((node.clone(), info.block.block_id, hint));
+                    }
                     script.news.push((node.clone(), info.block, info.status));
                 }
                 Ok(BlockReceivedAndDeletedResponseProto {})

@@ -427,6 +427,8 @@ keys! {
         "Bandwidth for balancing.";
     DFS_DATANODE_BALANCE_MAX_CONCURRENT_MOVES: Count "" "dfs.datanode.balance.max.concurrent.moves" = Some("100"),
         "Moves at a time.";
+    DFS_DATANODE_BLOCK_PINNING_ENABLED: Bool "" "dfs.datanode.block-pinning.enabled" = Some("false"),
+        "Whether replicas that clients placed by name are kept from balancers.";
     // DataNode.
     DFS_DATANODE_DATA_DIR: List "" "dfs.datanode.data.dir" = Some("file://${hadoop.tmp.dir}/dfs/data"),
         "Volumes, each with an optional `[SSD]`-like prefix.";
