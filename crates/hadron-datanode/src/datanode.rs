@@ -11,6 +11,7 @@ use crate::shared::{Addresses, Shared};
 use crate::xceiver::server::accept_loop;
 use hadron_env::config::{Configuration, HostPort};
 use hadron_env::disk::{Disk, RealDisk};
+use hadron_env::{Clock, SystemClock};
 use hadron_net::{AdminHttp, RpcServer, RpcServerOptions};
 use hadron_replica::ReplicaStore;
 use hadron_types::DatanodeUuid;
@@ -54,6 +55,11 @@ impl DataNode {
 
     /// As [`DataNode::start_with`] with the replicas' files on `disk`.
     pub async fn start_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Self, StartError> {
+        Self::start_in(disk, Arc::new(SystemClock::new()), settings).await
+    }
+
+    /// As [`DataNode::start_on`] with scanners that go by `clock`.
+    pub async fn start_in(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, settings: Settings) -> Result<Self, StartError> {
         let (volumes, options) = (settings.volumes.clone(), settings.store);
         let store = tokio::task::spawn_blocking(move || ReplicaStore::open_on(&disk, &volumes, options))
             .await
@@ -67,8 +73,10 @@ impl DataNode {
             http: http_addr,
         };
         let hostname = settings.hostname.clone().unwrap_or_else(machine_name);
-        let shared = Arc::new(Shared::new(settings, store, addresses, hostname));
+        let shared = Arc::new(Shared::new(settings, store, addresses, hostname, clock));
         ending::watch_volumes(&shared);
+        let scanning = shared.scanners.start(&shared);
+        scanning.map_err(|error| StartError::Setting(format!("no thread to scan with: {error}")))?;
         let ipc = serve_ipc(&shared, ipc)?;
         shared.tasks.spawn(accept_loop(shared.clone(), xfer));
         let http = AdminHttp::serve(web, Arc::new(DataNodePages(shared.clone())));
@@ -123,6 +131,21 @@ impl DataNode {
         self.shared.workers.running()
     }
 
+    /// Has every replica verified against its checksums now, at the scanner's speed within a block, and waits for it. False
+    /// when the block scanner is off or the DataNode ends.
+    pub async fn scan_blocks(&self) -> bool {
+        let shared = self.shared.clone();
+        let scan = tokio::task::spawn_blocking(move || shared.scanners.scan_blocks());
+        scan.await.unwrap_or(false)
+    }
+    /// Has all directories compared with memory now, and waits for it. False when the directory scanner is off or the
+    /// DataNode ends.
+    pub async fn scan_directories(&self) -> bool {
+        let shared = self.shared.clone();
+        let scan = tokio::task::spawn_blocking(move || shared.scanners.scan_directories());
+        scan.await.unwrap_or(false)
+    }
+
     /// Waits until every NameNode has accepted the registration. Cancel safe.
     pub async fn wait_registered(&self) {
         for link in self.shared.links() {
@@ -174,6 +197,7 @@ impl DataNode {
     async fn stop_after(mut self, patience: Duration) {
         let shared = self.shared.clone();
         shared.draining.cancel();
+        shared.scanners.stop();
         shared.xceivers.close_idle();
         if shared.is_restarting() {
             let writers = shared.xceivers.wake_doing("WRITE_BLOCK");
@@ -207,7 +231,11 @@ impl DataNode {
         }
         let ending = shared.clone();
         let ended = tokio::task::spawn_blocking(move || {
-            let idle = ending.workers.wait_idle(STOP_PATIENCE);
+            let scanned = ending.scanners.wait_ended();
+            if !scanned {
+                tracing::warn!("a scanner is still busy at the end");
+            }
+            let idle = ending.workers.wait_idle(STOP_PATIENCE) && scanned;
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             ending.store.close(now.map_or(0, |time| time.as_millis() as u64));
             if idle && tasks_ended {
@@ -226,6 +254,7 @@ impl Drop for DataNode {
     fn drop(&mut self) {
         self.shared.draining.cancel();
         self.shared.stop.cancel();
+        self.shared.scanners.stop();
         self.shared.xceivers.close();
     }
 }

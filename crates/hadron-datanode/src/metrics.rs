@@ -49,6 +49,14 @@ pub struct Metrics {
     pub volume_failures: Counter,
     /// Packets found corrupt on their way in.
     pub checksum_errors: Counter,
+    /// Replicas the block scanner found good.
+    pub blocks_verified: Counter,
+    /// Replicas the block scanner found bad or missing.
+    pub verification_failures: Counter,
+    /// Comparisons of all directories with memory.
+    pub directory_scans: Counter,
+    /// Replicas and files these found different.
+    pub directory_differences: Counter,
     /// Open data connections.
     pub xceivers: Gauge,
     latencies: Vec<Histogram>,
@@ -81,6 +89,10 @@ impl Metrics {
         let incremental_reports = counter("incremental_block_reports", "Reports of single replicas sent");
         let volume_failures = counter("volume_failures", "Volumes taken out of use");
         let checksum_errors = counter("checksum_errors", "Corrupt packets received");
+        let blocks_verified = counter("blocks_verified", "Replicas verified by the block scanner");
+        let verification_failures = counter("block_verification_failures", "Bad replicas the block scanner found");
+        let directory_scans = counter("directory_scans", "Comparisons of directories with memory");
+        let directory_differences = counter("directory_differences", "Replicas that differed from their files");
         let xceivers = Gauge::default();
         registry.register("xceivers", "Open data connections", xceivers.clone());
         let latencies = TIMED_OPS.map(|op| {
@@ -107,6 +119,10 @@ impl Metrics {
             incremental_reports,
             volume_failures,
             checksum_errors,
+            blocks_verified,
+            verification_failures,
+            directory_scans,
+            directory_differences,
             xceivers,
             latencies: latencies.to_vec(),
             spent: std::array::from_fn(|_| (AtomicU64::new(0), AtomicU64::new(0))),
@@ -149,6 +165,8 @@ impl Metrics {
             "BlocksWritten": self.blocks_written.get(),
             "BlocksReplicated": self.blocks_replicated.get(),
             "BlocksRemoved": self.blocks_removed.get(),
+            "BlocksVerified": self.blocks_verified.get(),
+            "BlockVerificationFailures": self.verification_failures.get(),
             "DatanodeNetworkErrors": self.network_errors.get(),
             "DataNodeActiveXceiversCount": self.xceivers.get(),
             "HeartbeatsNumOps": self.heartbeats.get(),

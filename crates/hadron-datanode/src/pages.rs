@@ -47,7 +47,11 @@ impl AdminPages for DataNodePages {
     }
 
     fn page(&self, path: &str) -> Option<String> {
-        (path == "/xceivers").then(|| self.xceivers())
+        match path {
+            "/xceivers" => Some(self.xceivers()),
+            "/blockScannerReport" => Some(self.block_scanner_report()),
+            _ => None,
+        }
     }
 }
 
@@ -140,6 +144,11 @@ impl DataNodePages {
 
     fn reports(&self) -> Vec<StorageReport> {
         self.0.store.storage_reports(&"".into(), false)
+    }
+
+    fn block_scanner_report(&self) -> String {
+        let (shared, clock) = (&self.0, &self.0.clock);
+        (shared.scanners).page(shared.store.volumes(), clock.monotonic(), clock.now().0)
     }
 
     fn xceivers(&self) -> String {

@@ -3,6 +3,7 @@
 //! Does not resolve host names and opens nothing. Defaults are those of the key table.
 
 use crate::error::StartError;
+use crate::scan::{DirectoryScanSettings, ScanSettings};
 use hadron_env::config::{Configuration, DataDir, HostPort, keys};
 use hadron_replica::{CheckOptions, ChoosingPolicy, PoolOptions, Reserve, ReserveRule, StoreOptions, VolumeSpec};
 use std::time::Duration;
@@ -62,6 +63,10 @@ pub struct Settings {
     pub balance_moves: usize,
     /// Whether replicas that clients want to stay are left where they are.
     pub block_pinning: bool,
+    /// The block scanner.
+    pub block_scan: ScanSettings,
+    /// The directory scanner.
+    pub directory_scan: DirectoryScanSettings,
     /// Most data connections, parked ones included.
     pub max_xceivers: usize,
     /// How long an idle connection is kept for its next operation; zero: not at all.
@@ -142,6 +147,8 @@ impl Settings {
             block_report_initial_delay: conf.get(keys::DFS_BLOCKREPORT_INITIAL_DELAY),
             incremental_report_interval: conf.get(keys::DFS_BLOCKREPORT_INCREMENTAL_INTERVAL),
             block_report_split_threshold: conf.get(keys::DFS_BLOCKREPORT_SPLIT_THRESHOLD),
+            block_scan: ScanSettings::from_configuration(conf)?,
+            directory_scan: DirectoryScanSettings::from_configuration(conf),
             max_xceivers: conf.get(keys::DFS_DATANODE_MAX_TRANSFER_THREADS),
             keepalive: conf.get(keys::DFS_DATANODE_SOCKET_REUSE_KEEPALIVE),
             socket_timeout: conf.get(keys::DFS_CLIENT_SOCKET_TIMEOUT),

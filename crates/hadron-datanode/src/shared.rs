@@ -6,10 +6,12 @@ use crate::ipc::{Reconfiguration, Rights};
 use crate::metrics::Metrics;
 use crate::namenode::link::NameNodeLink;
 use crate::recovery::Recoveries;
+use crate::scan::Scanners;
 use crate::settings::Settings;
 use crate::tokens::PoolTokens;
 use crate::xceiver::table::XceiverTable;
 use crate::xceiver::workers::Workers;
+use hadron_env::Clock;
 use hadron_proto::hdfs::DatanodeInfoProto;
 use hadron_replica::{FinalizedReplica, ReplicaReader, ReplicaResult, ReplicaStore, StorageReport};
 use hadron_types::{Block, BlockId, BlockPoolId, ExtendedBlock, StorageId, StorageType};
@@ -63,6 +65,9 @@ pub(crate) struct Shared {
     pub(crate) workers: Workers,
     /// Block recoveries that this DataNode leads.
     pub(crate) recoveries: Recoveries,
+    /// Time for what scans.
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) scanners: Scanners,
     pub(crate) started: Instant,
     /// Unix time.
     pub(crate) started_at_ms: u64,
@@ -95,8 +100,16 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Must be called inside a tokio runtime.
-    pub(crate) fn new(settings: Settings, store: ReplicaStore, addresses: Addresses, hostname: String) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        store: ReplicaStore,
+        addresses: Addresses,
+        hostname: String,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
+            clock,
+            scanners: Scanners::new(settings.block_scan, settings.directory_scan, store.volumes().len()),
             xceivers: XceiverTable::new(effective_limit(settings.max_xceivers)),
             tokens: Arc::new(PoolTokens::new(&settings.user, settings.token_protobuf)),
             registered_address: Mutex::new(None),
@@ -207,6 +220,16 @@ impl Shared {
 
     /// As [`Self::tell_received`]; the replica on DataNode `delete_hint` may go in exchange.
     pub(crate) fn tell_moved(&self, pool: &BlockPoolId, replica: &FinalizedReplica, delete_hint: &str) {
+        self.metrics.blocks_written.inc();
+        self.tell_placed(pool, replica, delete_hint);
+    }
+
+    /// As [`Self::tell_received`] of a replica that was found on the disk.
+    pub(crate) fn tell_found(&self, pool: &BlockPoolId, replica: &FinalizedReplica) {
+        self.tell_placed(pool, replica, "");
+    }
+
+    fn tell_placed(&self, pool: &BlockPoolId, replica: &FinalizedReplica, delete_hint: &str) {
         let news = ReplicaNews {
             block: replica.block,
             kind: NewsKind::Received,
@@ -214,7 +237,6 @@ impl Shared {
             storage_type: replica.storage_type,
             delete_hint: delete_hint.to_owned(),
         };
-        self.metrics.blocks_written.inc();
         for link in self.links_of(pool) {
             link.tell_unless(news.clone(), || !self.store.has_reported(pool, replica.block.id));
         }
@@ -243,6 +265,9 @@ impl Shared {
         patience: Duration,
     ) -> ReplicaResult<ReplicaReader> {
         let opened = self.store.open_for_read(block, need, patience);
+        if opened.as_ref().is_ok_and(|replica| !replica.is_vouched()) {
+            self.suspect(block);
+        }
         if let Err(error) = &opened
             && error.is_missing_file()
             && let Some(gone) = self.store.forget_missing(block)
@@ -294,8 +319,15 @@ impl Shared {
         }
     }
 
+    /// Has a replica verified soon: somebody saw it fail.
+    pub(crate) fn suspect(&self, block: &ExtendedBlock) {
+        let volume = self.store.volume_of(&block.pool, block.block.id);
+        self.scanners.suspect(block, volume);
+    }
+
     /// Wakes operations that wait for a pool.
     pub(crate) fn pool_attached(&self) {
+        self.scanners.look_for_pools();
         let _guard = self.pool_attached.0.lock();
         self.pool_attached.1.notify_all();
     }

@@ -173,7 +173,8 @@ fn reads_are_begun_ahead_and_forgotten_as_configuration_and_client_say() {
 /// covers: WP-42, WP-46
 #[test]
 fn a_sync_is_on_the_disk_when_it_is_acked() {
-    let (cluster, disk) = node(&[]);
+    // The block scanner syncs, too.
+    let (cluster, disk) = node(&[("dfs.datanode.scan.period.hours", "-1")]);
     let synced: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
     let log = synced.clone();
     disk.judge(move |call, path| {

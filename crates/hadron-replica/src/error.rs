@@ -71,6 +71,14 @@ pub enum ReplicaError {
         /// Where the bad chunk starts.
         offset: u64,
     },
+    /// Its files cannot be what was written.
+    #[error("replica blk_{block} {problem}")]
+    Damaged {
+        /// The block.
+        block: BlockId,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The writer was told to stop because somebody else takes the replica over, or it is deleted.
     #[error("writer of blk_{0} was stopped")]
     Stopped(BlockId),

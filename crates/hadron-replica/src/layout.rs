@@ -29,6 +29,9 @@ pub const LOCK: &str = "in_use.lock";
 /// Cached usage of a pool on a volume.
 pub const DFS_USED: &str = "dfsUsed";
 
+/// How far the block scanner is, below the pool.
+pub const SCANNER_CURSOR: &str = "scanner.cursor";
+
 /// The list of replicas that a Java DataNode leaves at its end, and takes for true for five minutes.
 pub const JAVA_REPLICA_LIST: &str = "replicas";
 

@@ -26,7 +26,7 @@ use std::sync::Arc;
 pub(crate) const UNKNOWN_STAMP: GenerationStamp = GenerationStamp(0);
 
 /// How deep block directories may nest (old layouts: `subdirN/subdirM/…`).
-const MAX_DEPTH: usize = 8;
+pub(crate) const MAX_DEPTH: usize = 8;
 
 /// Loads one volume's share of a pool.
 ///

@@ -23,7 +23,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Space held for a replica whose final size nobody told.
@@ -111,6 +111,8 @@ pub(crate) struct Pool {
     /// One per volume.
     pub(crate) deleters: Arc<Vec<Deleter>>,
     pub(crate) next_aside: AtomicU64,
+    /// Finished replicas whose new stamp is in the map and not yet in the name of their meta file.
+    pub(crate) restamping: AtomicUsize,
     pub(crate) options: PoolOptions,
 }
 
@@ -157,6 +159,7 @@ impl Pool {
             random: SystemRandom::new(),
             deleters,
             next_aside: AtomicU64::new(0),
+            restamping: AtomicUsize::new(0),
             options,
         }
     }
@@ -712,6 +715,13 @@ impl Pool {
     /// Gives a finalized replica a new stamp: the map first, so that a deletion or an append meanwhile is noticed. Readers
     /// that look for the meta file in between try again.
     fn restamp_finalized(&self, id: BlockId, old: &Finalized, to: GenerationStamp) -> ReplicaResult<FinalizedReplica> {
+        self.restamping.fetch_add(1, Ordering::AcqRel);
+        let done = self.restamp_counted(id, old, to);
+        self.restamping.fetch_sub(1, Ordering::AcqRel);
+        done
+    }
+
+    fn restamp_counted(&self, id: BlockId, old: &Finalized, to: GenerationStamp) -> ReplicaResult<FinalizedReplica> {
         let now = Finalized {
             stamp: to,
             ..old.clone()

@@ -8,7 +8,7 @@ use crate::identity::{PoolIdentity, incompatible};
 use crate::layout;
 use crate::volume::Volume;
 use hadron_env::disk::Open;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -65,6 +65,10 @@ impl PoolVolume {
 
     pub(crate) fn disk(&self) -> &VolumeDisk {
         self.volume.disk()
+    }
+    /// The pool's directory on the volume.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
     /// The directory of everything in use.
     pub(crate) fn current(&self) -> PathBuf {

@@ -31,6 +31,8 @@ pub struct ReplicaReader {
     stamp: GenerationStamp,
     state: ReplicaState,
     format: ChunkFormat,
+    /// The format is what the meta file says.
+    vouched: bool,
     visible: u64,
     readable: u64,
     last_sum: Option<u32>,
@@ -178,6 +180,7 @@ impl ReplicaReader {
             path,
             stamp,
             state: lengths.state,
+            vouched: format.is_some(),
             format: format.unwrap_or(ChunkFormat::NONE),
             visible: lengths.visible,
             readable: lengths.readable,
@@ -215,6 +218,18 @@ impl ReplicaReader {
     /// Checksums of the meta file; [`ChunkFormat::NONE`] without a usable one.
     pub fn format(&self) -> ChunkFormat {
         self.format
+    }
+    /// Whether there is a meta file that says which checksums the replica has, be it none.
+    pub fn is_vouched(&self) -> bool {
+        self.vouched
+    }
+    /// Whether the meta file has checksums although its header says that there are none.
+    pub(crate) fn denies_sums(&self) -> ReplicaResult<bool> {
+        let Some(meta) = self.meta.as_ref().filter(|_| self.format.size() == 0) else {
+            return Ok(false);
+        };
+        let len = meta.len().map_err(ReplicaError::io("stat meta file of", &self.path))?;
+        Ok(len > META_HEADER_LEN)
     }
     /// Bytes a reader may ask for.
     pub fn visible_len(&self) -> u64 {

@@ -378,7 +378,12 @@ impl ReplicaStore {
         self.registry.pools.read().contains_key(pool)
     }
 
-    fn pool(&self, pool: &BlockPoolId) -> Option<Arc<Pool>> {
+    /// The pools that are attached, in no order.
+    pub(crate) fn attached(&self) -> Vec<BlockPoolId> {
+        self.registry.pools.read().keys().cloned().collect()
+    }
+
+    pub(crate) fn pool(&self, pool: &BlockPoolId) -> Option<Arc<Pool>> {
         self.registry.pools.read().get(pool).cloned()
     }
 

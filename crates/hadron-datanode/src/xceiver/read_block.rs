@@ -39,14 +39,23 @@ pub(super) fn run(connection: &mut Connection, op: ReadBlock, block: &mut Option
         Ok(bytes) => {
             connection.shared.metrics.bytes_read.inc_by(bytes);
             connection.shared.metrics.blocks_read.inc();
-            read_status(connection)
+            read_status(connection, &wanted)
         }
-        Err(SendError::Socket(error)) => Err(to_peer(error)),
+        Err(SendError::Socket(error)) => {
+            let error = to_peer(error);
+            // Most errors of a socket mean that the reader left or sleeps; others may come from the file behind `sendfile`.
+            if matches!(&error, OpError::Io(cause) if !matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+            {
+                connection.shared.suspect(&wanted);
+            }
+            Err(error)
+        }
         Err(SendError::Disk(error)) => {
             // An open replica may have lost bytes that nobody acked to a recovery of its pipeline.
             let finished = replica.state() == ReplicaState::Finalized;
             if finished && matches!(error, ReplicaError::Corrupt { .. }) || error.is_disk_failure() {
                 connection.shared.report_bad(&wanted, None);
+                connection.shared.suspect(&wanted);
             }
             Err(error.into())
         }
@@ -88,11 +97,12 @@ pub(super) fn engine(kind: SendEngineKind) -> Box<dyn SendEngine> {
     }
 }
 
-fn read_status(connection: &mut Connection) -> OpResult {
+fn read_status(connection: &mut Connection, block: &ExtendedBlock) -> OpResult {
     match read_read_status(&mut connection.inbox) {
         Ok(Status::Success | Status::ChecksumOk) => Ok(Outcome::KeepOpen),
         Ok(status) => {
-            tracing::warn!(peer = %connection.peer, ?status, "reader reports a problem");
+            tracing::warn!(peer = %connection.peer, ?status, %block, "reader reports a problem");
+            connection.shared.suspect(block);
             Ok(Outcome::KeepOpen)
         }
         Err(error) if error.kind() == ErrorKind::InvalidData => Err(OpError::Protocol(error.to_string())),

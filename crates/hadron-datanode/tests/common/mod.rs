@@ -259,6 +259,17 @@ impl Cluster {
 
     /// As [`Self::start_node`] with the replicas' files on `disk`.
     pub fn start_node_on(&self, disk: Arc<dyn hadron_env::Disk>, dir: &Path, settings: &[(&str, &str)]) -> DataNode {
+        self.start_node_in(disk, Arc::new(hadron_env::SystemClock::new()), dir, settings)
+    }
+
+    /// As [`Self::start_node_on`] with scanners that go by `clock`.
+    pub fn start_node_in(
+        &self,
+        disk: Arc<dyn hadron_env::Disk>,
+        clock: Arc<dyn hadron_env::Clock>,
+        dir: &Path,
+        settings: &[(&str, &str)],
+    ) -> DataNode {
         let mut conf = Configuration::new();
         let any = "127.0.0.1:0";
         conf.set("fs.defaultFS", format!("hdfs://{}", self.namenode_addr))
@@ -272,7 +283,7 @@ impl Cluster {
         }
         self.runtime.block_on(async {
             let settings = hadron_datanode::Settings::from_configuration(&conf).unwrap();
-            let node = DataNode::start_on(disk, settings).await.unwrap();
+            let node = DataNode::start_in(disk, clock, settings).await.unwrap();
             tokio::time::timeout(PATIENCE, node.wait_registered()).await.unwrap();
             node
         })

@@ -479,9 +479,21 @@ keys! {
     DFS_DATANODE_BP_READY_TIMEOUT: Time "s" "dfs.datanode.bp-ready.timeout" = Some("20"),
         "How long operations wait for registration.";
     DFS_DATANODE_DIRECTORYSCAN_INTERVAL: Time "s" "dfs.datanode.directoryscan.interval" = Some("21600"),
-        "Between comparisons of disk and memory.";
-    DFS_DATANODE_SCAN_PERIOD: Time "h" "dfs.datanode.scan.period.hours" = Some("504"),
-        "Time in which each block is verified once.";
+        "Between comparisons of disk and memory; not above 0: none.";
+    DFS_DATANODE_DIRECTORYSCAN_THREADS: Count "" "dfs.datanode.directoryscan.threads" = Some("1"),
+        "Volumes compared at the same time.";
+    DFS_DATANODE_DIRECTORYSCAN_THROTTLE_LIMIT: Int "ms" "dfs.datanode.directoryscan.throttle.limit.ms.per.sec" = Some("-1"),
+        "Milliseconds of each second that a comparing thread works; not 1 to 999: all.";
+    DFS_DATANODE_SCAN_PERIOD_HOURS: Int "h" "dfs.datanode.scan.period.hours" = Some("504"),
+        "Time in which each block is verified once; 0: 504, negative: never.";
+    INTERNAL_DFS_DATANODE_SCAN_PERIOD: Int "ms" "internal.dfs.datanode.scan.period.ms.key" = Some("0"),
+        "The same in milliseconds, for tests; 0: the hours count.";
+    DFS_BLOCK_SCANNER_CURSOR_SAVE_INTERVAL: Time "ms" "dfs.block.scanner.cursor.save.interval.ms" = Some("600000"),
+        "Between savings of how far verification is.";
+    DFS_BLOCK_SCANNER_VOLUME_JOIN_TIMEOUT: Time "ms" "dfs.block.scanner.volume.join.timeout.ms" = Some("5000"),
+        "How long the end waits for a verifying thread.";
+    DFS_BLOCK_SCANNER_SKIP_RECENT_ACCESSED: Bool "" "dfs.block.scanner.skip.recent.accessed" = Some("false"),
+        "Leave out replicas that were read within the period.";
     DFS_BLOCK_SCANNER_VOLUME_BYTES_PER_SECOND: Size "bytes/s" "dfs.block.scanner.volume.bytes.per.second" = Some("1048576"),
         "Speed of verification; 0: off.";
     DFS_DATANODE_SLOW_IO_WARNING_THRESHOLD: Time "ms" "dfs.datanode.slow.io.warning.threshold.ms" = Some("300"),
