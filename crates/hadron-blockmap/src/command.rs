@@ -13,6 +13,10 @@ pub enum DatanodeCommand {
     Transfer(Vec<TransferTask>),
     /// Delete replicas (DNA_INVALIDATE).
     Invalidate(Vec<Block>),
+    /// Keep these blocks in memory.
+    Cache(Vec<BlockId>),
+    /// Keep these blocks in memory no longer.
+    Uncache(Vec<BlockId>),
     /// Use at most this many bytes a second for balancing.
     BalancerBandwidth(u64),
 }

@@ -47,6 +47,8 @@ pub struct Settings {
     pub admin_blocks_per_round: usize,
     /// `dfs.namenode.decommission.max.concurrent.tracked.nodes`; 0 is no limit.
     pub max_watched_nodes: usize,
+    /// `dfs.namenode.path.based.cache.retry.interval.ms`: between two times that a node is told what to cache.
+    pub cache_retry_ms: u64,
     /// `dfs.namenode.max.full.block.report.leases`.
     pub max_report_leases: usize,
     /// `dfs.namenode.full.block.report.lease.length.ms`.
@@ -86,6 +88,7 @@ impl Default for Settings {
             maintenance_min_replication: 1,
             admin_blocks_per_round: 500_000,
             max_watched_nodes: 100,
+            cache_retry_ms: 30_000,
             max_report_leases: 6,
             report_lease_ms: 300_000,
             safemode_threshold: 0.999,

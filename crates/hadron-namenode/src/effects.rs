@@ -39,6 +39,7 @@ pub(crate) fn follow(
             Effect::BlockAdded { .. }
             | Effect::BlockRecoveryStarted { .. }
             | Effect::FileClosed { .. }
+            | Effect::CacheChanged
             | Effect::ReclaimNeeded => {}
         }
     }

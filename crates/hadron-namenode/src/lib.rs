@@ -11,6 +11,8 @@ pub mod audit_log;
 mod bandwidth;
 pub mod block_recovery;
 mod block_tokens;
+mod cache_monitor;
+mod caching;
 mod callers;
 mod client_protocol;
 pub mod convert;

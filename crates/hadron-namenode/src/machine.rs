@@ -41,7 +41,7 @@ impl StateMachine for State {
         let mut blocks = is_live.then(|| self.blocks.lock());
         let mut leases = is_live.then(|| self.leases.lock());
         let mut recoveries = is_live.then(|| self.recoveries.lock());
-        let mut needs_reclaim = false;
+        let (mut needs_reclaim, mut cache_changed) = (false, false);
         let now = self.now();
         let mut edits = self.edits.lock();
         for entry in entries.drain(..) {
@@ -56,8 +56,13 @@ impl StateMachine for State {
                 effects::follow(&ns, blocks, leases, &applied.effects, now);
                 effects::follow_recoveries(blocks, recoveries, &applied.effects, now);
                 needs_reclaim |= applied.effects.contains(&hadron_namespace::Effect::ReclaimNeeded);
+                cache_changed |= applied.effects.contains(&hadron_namespace::Effect::CacheChanged);
             }
             outcomes.push(applied.outcome);
+        }
+        if cache_changed {
+            // Before anybody hears of it, so that who asks next waits for the scan.
+            self.caching.changed();
         }
         let events = blocks.as_deref_mut().map(hadron_blockmap::BlockMap::take_events);
         drop(edits);

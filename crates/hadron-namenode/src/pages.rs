@@ -289,6 +289,16 @@ impl NameNodePages {
         json!({ "MostRecentCheckpointTxId": image, "LastAppliedOrWrittenTxId": applied }).to_string()
     }
 
+    fn namenode_activity(&self) -> Value {
+        let (reports, average_ms) = self.shared.state.caching.reports();
+        json!({
+            "name": "Hadoop:service=NameNode,name=NameNodeActivity",
+            "modelerType": "NameNodeActivity",
+            "CacheReportNumOps": reports,
+            "CacheReportAvgTime": average_ms,
+        })
+    }
+
     fn rpc_activity(&self) -> Value {
         let rpc = &self.rpc;
         let calls = rpc.total(|method| &method.calls);
@@ -541,6 +551,7 @@ impl AdminPages for NameNodePages {
             self.fs_namesystem(&figures),
             self.fs_namesystem_state(&figures),
             self.namenode_info(&figures),
+            self.namenode_activity(),
             self.rpc_activity(),
             self.rpc_detailed_activity(),
             crate::process_beans::jvm_metrics(),

@@ -72,6 +72,8 @@ pub struct Settings {
     pub resource_check_interval: Duration,
     /// `dfs.namenode.inotify.max.events.per.rpc`.
     pub inotify_max_events: usize,
+    /// Centralised caching.
+    pub caching: CachingSettings,
     /// Where `metaSave` writes: `hadoop.log.dir`.
     pub log_dir: PathBuf,
     /// What `getServerDefaults` answers.
@@ -80,6 +82,32 @@ pub struct Settings {
     pub datanodes: DatanodeSettings,
     /// Tunables of the block map.
     pub blocks: hadron_blockmap::Settings,
+}
+
+/// Centralised caching.
+#[derive(Clone, Copy, Debug)]
+pub struct CachingSettings {
+    /// `dfs.namenode.caching.enabled`; off: pools and directives are kept, nothing is cached.
+    pub enabled: bool,
+    /// `dfs.namenode.path.based.cache.refresh.interval.ms`.
+    pub refresh: Duration,
+    /// `dfs.namenode.list.cache.pools.num.responses`.
+    pub pools_page: usize,
+    /// `dfs.namenode.list.cache.directives.num.responses`.
+    pub directives_page: usize,
+}
+
+impl CachingSettings {
+    fn from_configuration(conf: &Configuration) -> Self {
+        Self {
+            enabled: conf.get(keys::DFS_NAMENODE_CACHING_ENABLED),
+            refresh: conf
+                .get(keys::DFS_NAMENODE_CACHE_REFRESH_INTERVAL)
+                .max(Duration::from_millis(10)),
+            pools_page: conf.get(keys::DFS_NAMENODE_LIST_CACHE_POOLS_NUM_RESPONSES).max(1),
+            directives_page: conf.get(keys::DFS_NAMENODE_LIST_CACHE_DIRECTIVES_NUM_RESPONSES).max(1),
+        }
+    }
 }
 
 /// Where audit lines go, and what they show.
@@ -178,6 +206,7 @@ impl Settings {
                 .get(keys::DFS_NAMENODE_RESOURCE_CHECK_INTERVAL)
                 .max(Duration::from_millis(10)),
             inotify_max_events: conf.get(keys::DFS_NAMENODE_INOTIFY_MAX_EVENTS_PER_RPC).max(1),
+            caching: CachingSettings::from_configuration(conf),
             log_dir: PathBuf::from(conf.get(keys::HADOOP_LOG_DIR)),
             defaults: ServerDefaults::from_configuration(conf),
             datanodes: DatanodeSettings::from_configuration(conf),
@@ -266,6 +295,7 @@ pub(crate) fn block_settings(conf: &Configuration) -> hadron_blockmap::Settings 
         maintenance_min_replication: narrow16(conf.get(keys::DFS_NAMENODE_MAINTENANCE_REPLICATION_MIN)),
         admin_blocks_per_round: conf.get(keys::DFS_NAMENODE_DECOMMISSION_BLOCKS_PER_INTERVAL),
         max_watched_nodes: conf.get(keys::DFS_NAMENODE_DECOMMISSION_MAX_CONCURRENT_TRACKED_NODES),
+        cache_retry_ms: millis(conf.get(keys::DFS_NAMENODE_CACHE_RETRY_INTERVAL)),
         max_report_leases: conf.get(keys::DFS_NAMENODE_MAX_FULL_BLOCK_REPORT_LEASES),
         report_lease_ms: millis(conf.get(keys::DFS_NAMENODE_FULL_BLOCK_REPORT_LEASE_LENGTH)),
         safemode_threshold: conf.get(keys::DFS_NAMENODE_SAFEMODE_THRESHOLD_PCT) as f32,

@@ -14,7 +14,7 @@ use crate::trash::{self, TrashPolicy};
 use crate::user_mappings::UserMappings;
 use crate::{
     DatanodeMonitors, DatanodeProtocol, HaService, LifelineProtocol, NameNodePages, RunTime, Settings, Shared, State,
-    access_times, block_tokens, lease_monitor, monitors,
+    access_times, block_tokens, cache_monitor, lease_monitor, monitors,
 };
 use hadron_blockmap::BlockMap;
 use hadron_env::Configuration;
@@ -368,6 +368,7 @@ fn start_monitors(
     };
     spawn(Box::pin(monitors::reclaim(Arc::clone(shared))));
     spawn(Box::pin(lease_monitor::run(Arc::clone(shared))));
+    spawn(Box::pin(cache_monitor::run(Arc::clone(shared))));
     spawn(Box::pin(access_times::run(Arc::clone(shared))));
     spawn(Box::pin(block_tokens::roll_keys(Arc::clone(shared))));
     let trash = TrashPolicy::from_configuration(&shared.run_time.configuration());

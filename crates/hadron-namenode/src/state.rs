@@ -4,6 +4,7 @@
 //! process is waited for under either; whoever changes the block map publishes its events after both are released.
 
 use crate::block_recovery::BlockRecoveries;
+use crate::caching::Caching;
 use crate::edit_events::EditWindow;
 use crate::lease_release::recovering_block;
 use crate::waiters::BlockWaiters;
@@ -39,6 +40,8 @@ pub struct State {
     pub examine_all: AtomicBool,
     /// The latest changes, for watchers. Taken after [`State::leases`].
     pub(crate) edits: Mutex<EditWindow>,
+    /// What the last look at the cache directives found.
+    pub(crate) caching: Caching,
     /// Tells the reclaim driver that detached trees wait.
     pub(crate) reclaim_needed: Notify,
     /// Time of the latest command, ms; commands never carry an earlier one.
@@ -58,6 +61,7 @@ impl State {
             leases: Mutex::new(LeaseManager::new()),
             waiters: BlockWaiters::default(),
             edits: Mutex::new(EditWindow::default()),
+            caching: Caching::new(),
             reclaim_needed: Notify::new(),
             last_command_time: AtomicU64::new(0),
             started_wall: clock.now(),

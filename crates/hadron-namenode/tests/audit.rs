@@ -377,3 +377,91 @@ async fn commands_can_be_left_out_and_ports_be_shown() {
         .map(|(_, port)| port.parse::<u16>());
     assert!(matches!(port, Some(Ok(1..))), "{line}");
 }
+
+#[tokio::test]
+async fn changes_of_caching_are_told_as_hadoop_does() {
+    let mut world = World::start(&[]).await;
+    let client = world.cluster.client("hdfs").await;
+    let alice = world.cluster.client("alice").await;
+    let pool = CachePoolInfoProto {
+        pool_name: Some("p".to_owned()),
+        ..CachePoolInfoProto::default()
+    };
+    ok(&client, "addCachePool", AddCachePoolRequestProto { info: pool.clone() }).await;
+    let info = CachePoolInfoProto {
+        mode: Some(0o700),
+        ..pool.clone()
+    };
+    ok(&client, "modifyCachePool", ModifyCachePoolRequestProto { info }).await;
+    let directive = CacheDirectiveInfoProto {
+        path: Some("/a".to_owned()),
+        pool: Some("p".to_owned()),
+        expiration: Some(CacheDirectiveInfoExpirationProto {
+            millis: 86_400_000,
+            is_relative: false,
+        }),
+        ..CacheDirectiveInfoProto::default()
+    };
+    let add = |info| AddCacheDirectiveRequestProto {
+        info,
+        cache_flags: None,
+    };
+    ok(&client, "addCacheDirective", add(directive.clone())).await;
+    fails(&alice, "addCacheDirective", add(directive)).await;
+    let info = CacheDirectiveInfoProto {
+        id: Some(1),
+        replication: Some(2),
+        ..CacheDirectiveInfoProto::default()
+    };
+    let cache_flags = None;
+    ok(
+        &client,
+        "modifyCacheDirective",
+        ModifyCacheDirectiveRequestProto { info, cache_flags },
+    )
+    .await;
+    let filter = CacheDirectiveInfoProto {
+        pool: Some("p".to_owned()),
+        ..CacheDirectiveInfoProto::default()
+    };
+    ok(
+        &client,
+        "listCacheDirectives",
+        ListCacheDirectivesRequestProto { prev_id: 0, filter },
+    )
+    .await;
+    ok(
+        &client,
+        "removeCacheDirective",
+        RemoveCacheDirectiveRequestProto { id: 1 },
+    )
+    .await;
+    ok(&client, "listCachePools", ListCachePoolsRequestProto::default()).await;
+    let pool_name = "p".to_owned();
+    ok(&client, "removeCachePool", RemoveCachePoolRequestProto { pool_name }).await;
+    fails(&alice, "addCachePool", AddCachePoolRequestProto { info: pool }).await;
+    let made = "{poolName:p, ownerName:hdfs, groupName:hdfs, mode:0755, limit:9223372036854775807, \
+                defaultReplication:1, maxRelativeExpiryMs:2305843009213693951}";
+    let changed = "{poolName:p, ownerName:null, groupName:null, mode:0700, limit:null, defaultReplication:null, \
+                   maxRelativeExpiryMs:null}";
+    let directive = "{id: 1, path: /a, replication: 1, pool: p, expiration: 1970-01-02T00:00:00+0000}";
+    world.check(&[
+        (true, "hdfs", "addCachePool", made, "null", "null"),
+        (true, "hdfs", "modifyCachePool", "{poolName: p}", changed, "null"),
+        (true, "hdfs", "addCacheDirective", directive, "null", "null"),
+        (false, "alice", "addCacheDirective", "null", "null", "null"),
+        (
+            true,
+            "hdfs",
+            "modifyCacheDirective",
+            "{id: 1}",
+            "{id: 1, replication: 2}",
+            "null",
+        ),
+        (true, "hdfs", "listCacheDirectives", "{pool: p}", "null", "null"),
+        (true, "hdfs", "removeCacheDirective", "{id: 1}", "null", "null"),
+        (true, "hdfs", "listCachePools", "null", "null", "null"),
+        (true, "hdfs", "removeCachePool", "{poolName: p}", "null", "null"),
+        (false, "alice", "addCachePool", "p", "null", "null"),
+    ]);
+}

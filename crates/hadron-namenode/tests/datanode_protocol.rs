@@ -585,3 +585,111 @@ async fn the_blocks_of_a_dead_node_are_copied() {
     assert_eq!(orders[0].cmd_type(), Type::RegisterCommand, "it was thought dead");
     namenode.shutdown().await;
 }
+
+/// The ids of the orders to cache and to uncache.
+fn cache_orders(commands: &[DatanodeCommandProto]) -> (Vec<u64>, Vec<u64>) {
+    use hadron_proto::datanode::block_id_command_proto::Action;
+    let of = |action: Action| {
+        let orders = commands.iter().filter_map(|command| command.blk_id_cmd.as_ref());
+        let orders = orders.filter(|order| order.action() == action);
+        orders.flat_map(|order| order.block_ids.clone()).collect()
+    };
+    (of(Action::Cache), of(Action::Uncache))
+}
+
+#[tokio::test]
+async fn what_directives_name_is_cached_and_shown() {
+    let cluster = Cluster::start().await;
+    let addr = cluster.node.rpc_addr();
+    let node = Datanode::join(addr, 1).await;
+    let client = client(addr).await;
+    let located = open_file(&client, "/f", 1).await;
+    let (block, last) = finished(&located, 10);
+    node.tell(block, BlockStatus::Received).await.expect("told");
+    assert!(client.complete("/f", Some(last)).await.expect("complete"));
+    let beat = || HeartbeatRequestProto {
+        cache_capacity: Some(8192),
+        cache_used: Some(4096),
+        ..node.heartbeat()
+    };
+    node.send(beat()).await;
+    let pool = AddCachePoolRequestProto {
+        info: CachePoolInfoProto {
+            pool_name: Some("p".to_owned()),
+            ..CachePoolInfoProto::default()
+        },
+    };
+    let _: AddCachePoolResponseProto = client.call("addCachePool", pool).await.expect("a pool");
+    let directive = AddCacheDirectiveRequestProto {
+        info: CacheDirectiveInfoProto {
+            path: Some("/".to_owned()),
+            pool: Some("p".to_owned()),
+            replication: Some(2),
+            ..CacheDirectiveInfoProto::default()
+        },
+        cache_flags: None,
+    };
+    let added: AddCacheDirectiveResponseProto = client.call("addCacheDirective", directive).await.expect("a directive");
+    let list = async || -> ListCacheDirectivesResponseProto {
+        let all = ListCacheDirectivesRequestProto::default();
+        client.call("listCacheDirectives", all).await.expect("a list")
+    };
+    let stats = async || {
+        let stats = &list().await.elements[0].stats;
+        [
+            stats.bytes_needed,
+            stats.bytes_cached,
+            stats.files_needed,
+            stats.files_cached,
+        ]
+    };
+    assert_eq!(stats().await, [20, 0, 1, 0]);
+    assert_eq!(
+        cache_orders(&node.send(beat()).await.cmds),
+        (vec![block.id.to_wire()], vec![])
+    );
+    let report = |blocks: &[u64]| CacheReportRequestProto {
+        registration: node.answered(),
+        block_pool_id: node.pool.clone(),
+        blocks: blocks.to_vec(),
+    };
+    let told: CacheReportResponseProto = node
+        .client
+        .call("cacheReport", report(&[block.id.to_wire()]))
+        .await
+        .expect("told");
+    assert_eq!(told.cmd, None);
+    let locate = GetBlockLocationsRequestProto {
+        src: "/f".to_owned(),
+        offset: 0,
+        length: 100,
+    };
+    let located: GetBlockLocationsResponseProto = client.call("getBlockLocations", locate).await.expect("locations");
+    assert_eq!(located.locations.expect("is there").blocks[0].is_cached, [true]);
+    let nodes: GetDatanodeReportResponseProto = client
+        .call("getDatanodeReport", GetDatanodeReportRequestProto { r#type: 2 })
+        .await
+        .expect("a report");
+    assert_eq!((nodes.di[0].cache_capacity(), nodes.di[0].cache_used()), (8192, 4096));
+    // Without the directive the block is given up, and the list is empty.
+    let remove = RemoveCacheDirectiveRequestProto { id: added.id };
+    let _: RemoveCacheDirectiveResponseProto = client.call("removeCacheDirective", remove).await.expect("removed");
+    assert!(list().await.elements.is_empty());
+    assert_eq!(
+        cache_orders(&node.send(beat()).await.cmds),
+        (vec![], vec![block.id.to_wire()])
+    );
+    let stranger = Datanode::connect(addr, 2).await;
+    let report = CacheReportRequestProto {
+        registration: stranger.answered(),
+        ..report(&[])
+    };
+    let refused: Result<CacheReportResponseProto, _> = stranger.client.call("cacheReport", report).await;
+    let error = refused.expect_err("is not known");
+    assert_eq!(error.kind.class(), "java.io.IOException");
+    assert!(
+        error
+            .first_line()
+            .starts_with("processCacheReport from dead or unregistered datanode: ")
+    );
+}

@@ -33,7 +33,7 @@ pub struct Command {
     #[prost(
         oneof = "Op",
         tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 40, 41, 42, \
-                43, 44, 46, 47, 48, 49, 50, 51, 52"
+                43, 44, 46, 47, 48, 49, 50, 51, 52, 58, 59, 60, 61, 62, 63"
     )]
     pub op: Option<Op>,
 }
@@ -675,7 +675,128 @@ ops! {
         #[prost(message, required, tag = "2")]
         xattr: XAttrRecord,
     }
+    /// Makes a cache pool.
+    "58" AddCachePool {
+        /// The pool; absent fields get Hadoop's defaults.
+        #[prost(message, required, tag = "1")]
+        pool: CachePoolRecord,
+    }
+    /// Changes a cache pool.
+    "59" ModifyCachePool {
+        /// Its name, and what changes.
+        #[prost(message, required, tag = "1")]
+        pool: CachePoolRecord,
+    }
+    /// Removes a cache pool with its directives.
+    "60" RemoveCachePool {
+        /// Which.
+        #[prost(string, tag = "1")]
+        name: String,
+    }
+    /// Makes a cache directive.
+    "61" AddCacheDirective {
+        /// The directive, without an id.
+        #[prost(message, required, tag = "1")]
+        directive: CacheDirectiveRecord,
+        /// Whether the pool's limit is passed over.
+        #[prost(bool, tag = "2")]
+        force: bool,
+        /// Fact: what the directives of the pool ask for.
+        #[prost(message, optional, tag = "3")]
+        demand: Option<CacheDemand>,
+    }
+    /// Changes a cache directive.
+    "62" ModifyCacheDirective {
+        /// Its id, and what changes.
+        #[prost(message, required, tag = "1")]
+        directive: CacheDirectiveRecord,
+        /// Whether the limit of another pool is passed over.
+        #[prost(bool, tag = "2")]
+        force: bool,
+        /// Fact: what the directives of the pool it comes to ask for.
+        #[prost(message, optional, tag = "3")]
+        demand: Option<CacheDemand>,
+    }
+    /// Removes a cache directive.
+    "63" RemoveCacheDirective {
+        /// Which.
+        #[prost(sint64, tag = "1")]
+        id: i64,
+    }
 }
+
+/// A cache pool as a command carries it: an absent field is left as it is, or gets its default.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct CachePoolRecord {
+    /// Name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Owner; default: the caller.
+    #[prost(string, optional, tag = "2")]
+    pub owner: Option<String>,
+    /// Group; default: the caller's first one.
+    #[prost(string, optional, tag = "3")]
+    pub group: Option<String>,
+    /// Mode; default: 0755.
+    #[prost(uint32, optional, tag = "4")]
+    pub mode: Option<u32>,
+    /// Most bytes its directives may ask for; default: [`NO_CACHE_LIMIT`].
+    #[prost(sint64, optional, tag = "5")]
+    pub limit: Option<i64>,
+    /// Replicas of directives that do not say how many; default: 1.
+    #[prost(sint32, optional, tag = "6")]
+    pub default_replication: Option<i32>,
+    /// Longest life of a directive in ms; default: [`NO_CACHE_EXPIRY_MS`].
+    #[prost(sint64, optional, tag = "7")]
+    pub max_relative_expiry_ms: Option<i64>,
+}
+
+/// A cache directive as a command carries it: an absent field is left as it is, or gets its default.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct CacheDirectiveRecord {
+    /// Id.
+    #[prost(sint64, optional, tag = "1")]
+    pub id: Option<i64>,
+    /// Path of a file or directory, which need not exist.
+    #[prost(string, optional, tag = "2")]
+    pub path: Option<String>,
+    /// Cached replicas; default: the pool's.
+    #[prost(sint32, optional, tag = "3")]
+    pub replication: Option<i32>,
+    /// The pool.
+    #[prost(string, optional, tag = "4")]
+    pub pool: Option<String>,
+    /// When it ends; default: after the pool's longest life.
+    #[prost(message, optional, tag = "5")]
+    pub expiration: Option<CacheExpiration>,
+}
+
+/// When a cache directive ends.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct CacheExpiration {
+    /// Milliseconds, from the command's time or from 1970 on.
+    #[prost(sint64, tag = "1")]
+    pub millis: i64,
+    /// Whether they count from the command's time.
+    #[prost(bool, tag = "2")]
+    pub is_relative: bool,
+}
+
+/// Fact: how much the directives of a pool ask for, as the last look at them found it.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct CacheDemand {
+    /// Bytes times replication.
+    #[prost(uint64, tag = "1")]
+    pub bytes: u64,
+    /// Directives with this id and greater ones are not in it yet.
+    #[prost(sint64, tag = "2")]
+    pub next_directive: i64,
+}
+
+/// The limit of a cache pool that has none.
+pub const NO_CACHE_LIMIT: i64 = i64::MAX;
+/// Life of a cache directive that does not end, ms; no directive may ask for more.
+pub const NO_CACHE_EXPIRY_MS: i64 = i64::MAX / 4;
 
 /// Switches: `fs.protected.directories` and `dfs.protected.subdirectories.enable`, as far as they matter to a command.
 #[derive(Clone, PartialEq, Eq, Message)]

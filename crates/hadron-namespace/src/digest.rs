@@ -104,6 +104,10 @@ impl Canonical {
                 self.number(10 + u64::from(*more));
                 self.number(*inodes);
             }
+            OutcomeValue::CacheDirective(id) => {
+                self.number(12);
+                self.number(id.cast_unsigned());
+            }
         }
     }
 }

@@ -55,6 +55,9 @@ pub(crate) fn denied(message: String) -> HadoopError {
 pub(crate) fn illegal_argument(message: String) -> HadoopError {
     error(ErrorKind::HadoopIllegalArgument, message)
 }
+pub(crate) fn invalid_request(message: String) -> HadoopError {
+    error(ErrorKind::InvalidRequest, message)
+}
 pub(crate) fn lease_expired(message: String) -> HadoopError {
     error(ErrorKind::LeaseExpired, message)
 }

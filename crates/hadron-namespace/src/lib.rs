@@ -12,6 +12,7 @@
 mod acl;
 mod arena;
 mod block_recovery;
+mod cache;
 mod child_memo;
 pub mod command;
 mod cow;
@@ -37,6 +38,7 @@ mod xattr;
 
 pub use acl::{AclEntry, AclScope, AclStatus, AclType, MAX_ACL_ENTRIES};
 pub use block_recovery::BlockRecovery;
+pub use cache::{CacheDirective, CachePool};
 pub use command::{Caller, Command, Limits, Op, RULES_VERSION};
 pub use digest::{OutcomeDigest, write_outcome_bytes};
 pub use inode::BlockState;
@@ -48,7 +50,9 @@ pub use memory::MemoryUsage;
 pub use namespace::{FIRST_BLOCK_ID, FIRST_GENERATION_STAMP, Identity, Namespace};
 pub use ops::{DELETE_INLINE_BUDGET, RECLAIM_BUDGET};
 pub use outcome::{AllocatedBlock, Appended, Applied, Effect, LeaseProgress, Outcome, OutcomeValue};
-pub use query::{CONTENT_SUMMARY_SLICE, ContentSummary, ListingPage, StatusView, SummaryCursor};
+pub use query::{
+    CACHED_FILE_SLICE, CONTENT_SUMMARY_SLICE, CachedFiles, ContentSummary, ListingPage, StatusView, SummaryCursor,
+};
 pub use quota::{NO_QUOTA, QUOTA_TYPES, QuotaLimits, QuotaUsage, quota_type_index};
 pub use retry::{RETRY_CACHE_EXPIRY_MS, RETRY_CACHE_MAX_ENTRIES};
 pub use status::{

@@ -8,6 +8,7 @@
 use crate::acl::table::AclTable;
 use crate::arena::Arena;
 use crate::block_recovery::BlockRecovery;
+use crate::cache::CacheTable;
 use crate::child_memo::ChildMemo;
 use crate::command::Caller;
 use crate::cow::CowMap;
@@ -74,6 +75,8 @@ pub struct Namespace {
     pub(crate) retry: RetryCache,
     pub(crate) acls: AclTable,
     pub(crate) xattrs: XAttrTable,
+    /// Cache pools and directives.
+    pub(crate) cache: CacheTable,
     pub(crate) next_inode: InodeId,
     pub(crate) next_block: BlockId,
     /// The last stamp given out.
@@ -140,6 +143,7 @@ impl Namespace {
             retry: RetryCache::new(),
             acls: AclTable::new(),
             xattrs: XAttrTable::new(),
+            cache: CacheTable::new(),
             memo: Arc::new(ChildMemo::new()),
             next_inode: InodeId::ROOT.next(),
             next_block: FIRST_BLOCK_ID,

@@ -34,6 +34,8 @@ pub enum OutcomeValue {
     Stamp(GenerationStamp),
     /// Where ending a lease got to.
     Lease(LeaseProgress),
+    /// The id of the cache directive just made.
+    CacheDirective(i64),
     /// How much a reclaim slice freed.
     Reclaimed {
         /// Inodes freed.
@@ -167,4 +169,6 @@ pub enum Effect {
     },
     /// Detached trees wait for Reclaim commands.
     ReclaimNeeded,
+    /// Cache pools or directives changed: what is cached is to be looked at.
+    CacheChanged,
 }

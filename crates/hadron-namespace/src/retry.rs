@@ -23,6 +23,7 @@ pub(crate) enum Answer {
     Bool(bool),
     Created(Box<FileStatus>),
     Appended(Box<Appended>),
+    CacheDirective(i64),
 }
 
 impl Answer {
@@ -33,6 +34,7 @@ impl Answer {
             OutcomeValue::Bool(answer) => Self::Bool(*answer),
             OutcomeValue::Created(status) => Self::Created(status.clone()),
             OutcomeValue::Appended(appended) => Self::Appended(appended.clone()),
+            OutcomeValue::CacheDirective(id) => Self::CacheDirective(*id),
             OutcomeValue::Allocated(_)
             | OutcomeValue::Stamp(_)
             | OutcomeValue::Lease(_)
@@ -46,6 +48,7 @@ impl Answer {
             Self::Bool(answer) => OutcomeValue::Bool(*answer),
             Self::Created(status) => OutcomeValue::Created(status.clone()),
             Self::Appended(appended) => OutcomeValue::Appended(appended.clone()),
+            Self::CacheDirective(id) => OutcomeValue::CacheDirective(*id),
         }
     }
 }

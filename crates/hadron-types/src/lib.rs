@@ -12,6 +12,7 @@ mod path;
 mod permission;
 mod storage;
 mod storage_policy;
+mod time_text;
 
 pub use block::{Block, ExtendedBlock, ReplicaState};
 pub use error::{ErrorKind, HadoopError, HadoopResult};
@@ -22,3 +23,4 @@ pub use path::{FsPath, MAX_PATH_COMPONENTS, MAX_PATH_LEN, PathError};
 pub use permission::{FsAction, FsPermission};
 pub use storage::{ChecksumType, StorageType};
 pub use storage_policy::{StoragePolicy, UNSPECIFIED_POLICY};
+pub use time_text::{duration_text, parse_relative_time};

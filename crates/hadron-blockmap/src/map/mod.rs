@@ -1,11 +1,12 @@
 //! The block map itself: one owner of all soft block state, split by what it reacts to.
 //!
-//! `admin`: nodes that leave and come back. `nodes`: registration, heartbeats, death. `reports`: full, incremental and bad-block reports. `files`: what the
+//! `admin`: nodes that leave and come back. `cache`: what is in memory and shall be. `nodes`: registration, heartbeats, death. `reports`: full, incremental and bad-block reports. `files`: what the
 //! namespace tells. `redundancy`: what is missing, surplus or corrupt. `work`: copies under way. `locate`: answers
 //! for readers and operators. Target choice and node bookkeeping are modules of their own beside this one.
 
 mod admin;
 mod balance;
+mod cache;
 mod dump;
 mod files;
 mod locate;
@@ -22,6 +23,7 @@ pub use redundancy::ReplicaCounts;
 pub use reports::{FullReport, Increment, IncrementKind, ReportError, ReportProgress, ReportRpc, StorageIncrements};
 pub use work::WorkDone;
 
+use crate::caching::CacheTable;
 use crate::classify::{CorruptReason, ReportedReplica};
 use crate::cluster::Cluster;
 use crate::command::BlockEvent;
@@ -51,6 +53,7 @@ pub struct BlockMap {
     open: HashMap<BlockId, OpenBlock>,
     needed: NeededQueues,
     pending: PendingCopies,
+    caching: CacheTable,
     corrupt: HashMap<BlockId, Vec<CorruptReplica>>,
     /// Blocks whose surplus waits until their storages have reported.
     postponed: BTreeSet<BlockId>,
@@ -141,6 +144,7 @@ impl BlockMap {
             open: HashMap::new(),
             needed: NeededQueues::default(),
             pending: PendingCopies::default(),
+            caching: CacheTable::default(),
             corrupt: HashMap::new(),
             postponed: BTreeSet::new(),
             postponed_from: BlockId(i64::MIN),

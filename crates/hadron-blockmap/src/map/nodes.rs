@@ -152,6 +152,8 @@ impl BlockMap {
         };
         self.revive(index, now);
         if known.is_some() {
+            // Its memory is empty, or it tells soon what is in it.
+            self.caching.forget_node(index);
             // It restarted: copies on their way to it broke off, and nobody else tells.
             for id in self.pending.remove_node(index) {
                 self.reconsider(id, source, now);
@@ -309,6 +311,7 @@ impl BlockMap {
     fn bury(&mut self, index: NodeIndex, source: &dyn BlockSource, now: TimeMs) {
         self.cluster.set_alive(index, false);
         self.leases.remove(index);
+        self.caching.forget_node(index);
         let node = self.cluster.node_mut(index);
         node.invalidate.clear();
         node.deletions_allowed = 0;
@@ -473,6 +476,7 @@ impl BlockMap {
         if !blocks.is_empty() {
             commands.push(DatanodeCommand::Invalidate(blocks));
         }
+        commands.extend(self.cache_orders(index, now));
         if let Some(bandwidth) = self.cluster.node_mut(index).bandwidth.take() {
             commands.push(DatanodeCommand::BalancerBandwidth(bandwidth));
         }

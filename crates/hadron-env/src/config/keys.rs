@@ -368,6 +368,16 @@ keys! {
         "Full reports at a time.";
     DFS_NAMENODE_FULL_BLOCK_REPORT_LEASE_LENGTH: Time "ms" "dfs.namenode.full.block.report.lease.length.ms" = Some("300000"),
         "How long the right to report lasts.";
+    DFS_NAMENODE_CACHING_ENABLED: Bool "" "dfs.namenode.caching.enabled" = Some("true"),
+        "Have DataNodes keep in memory what cache directives name.";
+    DFS_NAMENODE_CACHE_REFRESH_INTERVAL: Time "ms" "dfs.namenode.path.based.cache.refresh.interval.ms" = Some("30000"),
+        "Between looks at all cache directives.";
+    DFS_NAMENODE_CACHE_RETRY_INTERVAL: Time "ms" "dfs.namenode.path.based.cache.retry.interval.ms" = Some("30000"),
+        "Between two times that a DataNode is told what to cache.";
+    DFS_NAMENODE_LIST_CACHE_POOLS_NUM_RESPONSES: Count "" "dfs.namenode.list.cache.pools.num.responses" = Some("100"),
+        "Page of listCachePools.";
+    DFS_NAMENODE_LIST_CACHE_DIRECTIVES_NUM_RESPONSES: Count "" "dfs.namenode.list.cache.directives.num.responses" = Some("100"),
+        "Page of listCacheDirectives.";
     DFS_CACHEREPORT_INTERVAL: Time "ms" "dfs.cachereport.intervalMsec" = Some("10000"),
         "Between cache reports.";
     DFS_BLOCK_INVALIDATE_LIMIT: Count "" "dfs.block.invalidate.limit" = Some("1000"),

@@ -201,6 +201,10 @@ impl Call {
                 corrupt: false,
             }
         };
-        convert::located_block(&ns.identity().block_pool, block.block, block.offset, &located)
+        let mut message = convert::located_block(&ns.identity().block_pool, block.block, block.offset, &located);
+        if let Some(cached) = blocks.cached_flags(block.block.id, &located.replicas) {
+            message.is_cached = cached;
+        }
+        message
     }
 }

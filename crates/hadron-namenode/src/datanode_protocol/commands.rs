@@ -9,9 +9,10 @@ use hadron_blockmap::{
 };
 use hadron_proto::convert::storage_type_to_wire;
 use hadron_proto::datanode::block_command_proto::Action;
+use hadron_proto::datanode::block_id_command_proto::Action as IdAction;
 use hadron_proto::datanode::datanode_command_proto::Type;
 use hadron_proto::datanode::{
-    BalancerBandwidthCommandProto, BlockCommandProto, DatanodeCommandProto, FinalizeCommandProto,
+    BalancerBandwidthCommandProto, BlockCommandProto, BlockIdCommandProto, DatanodeCommandProto, FinalizeCommandProto,
     HeartbeatRequestProto, HeartbeatResponseProto, KeyUpdateCommandProto, RegisterCommandProto, SlowPeerReportProto,
     VolumeFailureSummaryProto,
 };
@@ -20,7 +21,7 @@ use hadron_proto::hdfs::{
     BlockProto, DatanodeInfosProto, DatanodeStorageProto, ExportedBlockKeysProto, StorageReportProto,
     StorageTypesProto, StorageUuidsProto,
 };
-use hadron_types::{Block, BlockPoolId, HadoopResult, StorageType};
+use hadron_types::{Block, BlockId, BlockPoolId, HadoopResult, StorageType};
 
 /// Serves `sendHeartbeat`.
 pub(super) fn heartbeat(core: &Core, request: &HeartbeatRequestProto) -> HadoopResult<HeartbeatResponseProto> {
@@ -138,12 +139,26 @@ fn command(order: &DatanodeCommand, pool: &BlockPoolId) -> Option<DatanodeComman
             blocks: blocks.iter().map(BlockProto::from).collect(),
             ..BlockCommandProto::default()
         })),
+        DatanodeCommand::Cache(blocks) => Some(block_id_command(IdAction::Cache, blocks, pool)),
+        DatanodeCommand::Uncache(blocks) => Some(block_id_command(IdAction::Uncache, blocks, pool)),
         DatanodeCommand::BalancerBandwidth(bandwidth) => Some(DatanodeCommandProto {
             cmd_type: Type::BalancerBandwidthCommand as i32,
             balancer_cmd: Some(BalancerBandwidthCommandProto { bandwidth: *bandwidth }),
             ..DatanodeCommandProto::default()
         }),
         _ => None,
+    }
+}
+
+fn block_id_command(action: IdAction, blocks: &[BlockId], pool: &BlockPoolId) -> DatanodeCommandProto {
+    DatanodeCommandProto {
+        cmd_type: Type::BlockIdCommand as i32,
+        blk_id_cmd: Some(BlockIdCommandProto {
+            action: action as i32,
+            block_pool_id: pool.as_str().to_owned(),
+            block_ids: blocks.iter().map(|id| id.to_wire()).collect(),
+        }),
+        ..DatanodeCommandProto::default()
     }
 }
 

@@ -27,11 +27,13 @@ use hadron_proto::datanode::{
 };
 use hadron_proto::hdfs::{NnhaStatusHeartbeatProto, VersionRequestProto, VersionResponseProto};
 use hadron_proto::{Required, decode_checked, protocol};
-use hadron_types::{DatanodeUuid, ErrorKind, HadoopError, HadoopResult};
+use hadron_types::{BlockId, DatanodeUuid, ErrorKind, HadoopError, HadoopResult};
 use std::sync::Arc;
 
 /// What an empty log counts as: a claim to be active is believed only above -1, and 0 means "none" to some readers.
 const FIRST_TXID: u64 = 1;
+/// Most blocks of a cache report that are looked at.
+const MAX_CACHED_BLOCKS: usize = 1 << 20;
 /// `errorReport` codes.
 const NOTIFY: u32 = 0;
 const FATAL_DISK_ERROR: u32 = 3;
@@ -94,10 +96,7 @@ impl RpcProtocol for DatanodeProtocol {
             "blockReport" => reports::full(core, body),
             "blockReceivedAndDeleted" => reports::incremental(core, body),
             "commitBlockSynchronization" => reports::commit_block_synchronization(core, body),
-            "cacheReport" => answer(body, |request: CacheReportRequestProto| {
-                core.verify(&request.registration)?;
-                Ok(CacheReportResponseProto { cmd: None })
-            }),
+            "cacheReport" => answer(body, |request| core.cache_report(&request)),
             "errorReport" => answer(body, |request| core.error_report(&request)),
             _ => match decode::<ReportBadBlocksRequestProto>(body) {
                 Ok(request) => {
@@ -168,6 +167,35 @@ impl Core {
             state: hadron_proto::hdfs::nnha_status_heartbeat_proto::State::Active as i32,
             txid: self.shared.last_applied().0.max(FIRST_TXID),
         }
+    }
+
+    /// Takes in what a DataNode has in memory.
+    ///
+    /// Errors: `UnregisteredNodeException`, and an IOException for a node that is not known or dead.
+    fn cache_report(&self, request: &CacheReportRequestProto) -> HadoopResult<CacheReportResponseProto> {
+        let uuid = self.verify(&request.registration)?;
+        let shared = &self.shared;
+        let answer = CacheReportResponseProto { cmd: None };
+        if !shared.settings.caching.enabled {
+            return Ok(answer);
+        }
+        let started = shared.state.clock.monotonic();
+        let ids = request
+            .blocks
+            .iter()
+            .take(MAX_CACHED_BLOCKS)
+            .map(|&id| BlockId::from_wire(id));
+        if !shared.state.blocks.lock().cache_report(&uuid, ids) {
+            let node = names::registration(&request.registration);
+            return Err(HadoopError::io(format!(
+                "processCacheReport from dead or unregistered datanode: {node}"
+            )));
+        }
+        shared
+            .state
+            .caching
+            .note_report(shared.state.clock.monotonic().saturating_sub(started));
+        Ok(answer)
     }
 
     fn error_report(&self, request: &ErrorReportRequestProto) -> HadoopResult<ErrorReportResponseProto> {

@@ -5,13 +5,14 @@
 
 use super::ImageError;
 use super::records::{
-    AttributesRecord, EndRecord, FileRecord, HeaderRecord, InodeRecord, QuotaRecord, RetryOutcome, RetryRecord,
-    StatusRecord,
+    AttributesRecord, CacheRecords, EndRecord, FileRecord, HeaderRecord, InodeRecord, QuotaRecord, RetryOutcome,
+    RetryRecord, StatusRecord,
 };
 use super::slice::{DecodedSlice, Records};
 use crate::acl::KeptEntry;
 use crate::arena::Handle;
 use crate::block_recovery::BlockRecovery;
+use crate::cache::{CacheDirective, CachePool};
 use crate::inode::{BlockState, Content, Directory, DirectoryHandle, Inode, InodeHandle};
 use crate::namespace::{Identity, Namespace};
 use crate::outcome::Appended;
@@ -30,6 +31,7 @@ pub struct ImageLoader {
     end: Option<EndRecord>,
     inodes: Vec<(u32, Vec<InodeRecord>)>,
     attributes: Vec<AttributesRecord>,
+    cache: Vec<(u32, CacheRecords)>,
     retry: Vec<(u32, Vec<RetryRecord>)>,
     slices: u64,
 }
@@ -52,6 +54,7 @@ impl ImageLoader {
             Records::End(record) if self.end.is_none() => self.end = Some(record),
             Records::Inodes(records) => self.inodes.push((slice.sequence, records.inodes)),
             Records::Attributes(records) => self.attributes.extend(records.attributes),
+            Records::Cache(records) => self.cache.push((slice.sequence, records)),
             Records::RetryCache(records) => self.retry.push((slice.sequence, records.entries)),
             Records::Header(_) | Records::End(_) => return inconsistent("two header or two end slices".to_owned()),
         }
@@ -71,6 +74,7 @@ impl ImageLoader {
         }
         self.inodes.sort_unstable_by_key(|(sequence, _)| *sequence);
         self.retry.sort_unstable_by_key(|(sequence, _)| *sequence);
+        self.cache.sort_unstable_by_key(|(sequence, _)| *sequence);
         let mut namespace = start(&header)?;
         let mut links = Links::default();
         for record in self.inodes.into_iter().flat_map(|(_, records)| records) {
@@ -81,6 +85,9 @@ impl ImageLoader {
         for record in self.attributes {
             add_attributes(&mut namespace, record)?;
         }
+        for (_, records) in self.cache {
+            add_cache(&mut namespace, records)?;
+        }
         for record in self.retry.into_iter().flat_map(|(_, records)| records) {
             add_retry_entry(&mut namespace, record)?;
         }
@@ -88,6 +95,7 @@ impl ImageLoader {
             (namespace.inodes.len() as u64, end.inodes, "inodes"),
             (namespace.blocks.len() as u64, end.blocks, "blocks"),
             (attributes, end.attributes, "inodes with attributes"),
+            (namespace.cache.len() as u64, end.cache, "cache pools and directives"),
             (namespace.retry.len() as u64, end.retry_entries, "retry entries"),
         ];
         for (found, written, what) in totals {
@@ -302,6 +310,29 @@ fn add_attributes(namespace: &mut Namespace, record: AttributesRecord) -> Result
     Ok(())
 }
 
+/// Pools come before the directives that are in them.
+fn add_cache(namespace: &mut Namespace, records: CacheRecords) -> Result<(), ImageError> {
+    let table = &mut namespace.cache;
+    for record in records.pools {
+        let name = record.name.clone();
+        let added = CachePool::from_record(record).is_some_and(|pool| table.restore_pool(pool));
+        if !added {
+            return inconsistent(format!("cache pool {name} is not whole or stands twice"));
+        }
+    }
+    for record in records.directives {
+        let id = record.id.unwrap_or_default();
+        let directive = CacheDirective::from_record(record).filter(|directive| directive.id < records.next_directive);
+        if !directive.is_some_and(|directive| table.restore_directive(directive)) {
+            return inconsistent(format!(
+                "cache directive {id} is not whole, stands twice or has no pool"
+            ));
+        }
+    }
+    table.restore_next_directive(records.next_directive);
+    Ok(())
+}
+
 fn add_retry_entry(namespace: &mut Namespace, record: RetryRecord) -> Result<(), ImageError> {
     let Ok(client) = <[u8; 16]>::try_from(record.client_id.as_slice()) else {
         return inconsistent("client id of other than 16 bytes".to_owned());
@@ -318,6 +349,7 @@ fn add_retry_entry(namespace: &mut Namespace, record: RetryRecord) -> Result<(),
             new_block: appended.new_block,
             status: status_of(appended.status),
         })),
+        Some(RetryOutcome::CacheDirective(id)) => Answer::CacheDirective(id),
     };
     let expires = TimeMs(record.expires_ms);
     let key = (ClientId(client), CallId(record.call_id));

@@ -1,6 +1,6 @@
 //! Records inside slices, as extensible as the journal's: tags are never reused, absent fields mean the default.
 
-use crate::command::{BlockRef, XAttrRecord};
+use crate::command::{BlockRef, CacheDirectiveRecord, CachePoolRecord, XAttrRecord};
 use prost::{Message, Oneof};
 
 /// The one record of a header slice.
@@ -156,7 +156,7 @@ pub(super) struct RetryRecord {
     pub(super) call_id: i32,
     #[prost(uint64, tag = "3")]
     pub(super) expires_ms: u64,
-    #[prost(oneof = "RetryOutcome", tags = "4, 5, 6, 7")]
+    #[prost(oneof = "RetryOutcome", tags = "4, 5, 6, 7, 8")]
     pub(super) outcome: Option<RetryOutcome>,
 }
 
@@ -174,6 +174,9 @@ pub(super) enum RetryOutcome {
     /// Answer to append.
     #[prost(message, tag = "7")]
     Appended(AppendedRecord),
+    /// Answer to addCacheDirective.
+    #[prost(sint64, tag = "8")]
+    CacheDirective(i64),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -214,6 +217,19 @@ pub(super) struct AppendedRecord {
     pub(super) new_block: bool,
 }
 
+/// The payload of a cache slice: pools by name, then directives by id. Every field of both is there; expirations are
+/// absolute.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct CacheRecords {
+    /// The id of the next directive; the same in all slices.
+    #[prost(sint64, tag = "1")]
+    pub(super) next_directive: i64,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) pools: Vec<CachePoolRecord>,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) directives: Vec<CacheDirectiveRecord>,
+}
+
 /// The one record of an end slice: what must have been there.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct EndRecord {
@@ -228,4 +244,7 @@ pub(super) struct EndRecord {
     /// Inodes with an ACL or extended attributes.
     #[prost(uint64, tag = "20")]
     pub(super) attributes: u64,
+    /// Cache pools and directives together.
+    #[prost(uint64, tag = "21")]
+    pub(super) cache: u64,
 }

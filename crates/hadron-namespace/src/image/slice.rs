@@ -1,7 +1,7 @@
 //! One slice: a fixed header, then records. Checked whole before a record is looked at.
 
 use super::ImageError;
-use super::records::{AttributesRecords, EndRecord, HeaderRecord, InodeRecords, RetryRecords};
+use super::records::{AttributesRecords, CacheRecords, EndRecord, HeaderRecord, InodeRecords, RetryRecords};
 use crc_fast::CrcAlgorithm::Crc32Iscsi;
 use prost::Message;
 
@@ -29,6 +29,7 @@ pub(super) enum SliceKind {
     RetryCache = 3,
     End = 4,
     Attributes = 8,
+    Cache = 9,
 }
 
 /// The fixed front of a slice.
@@ -106,6 +107,7 @@ pub(super) enum Records {
     Inodes(InodeRecords),
     RetryCache(RetryRecords),
     Attributes(AttributesRecords),
+    Cache(CacheRecords),
     End(EndRecord),
 }
 
@@ -135,6 +137,7 @@ pub fn decode_slice(slice: &[u8], offset: u64) -> Result<DecodedSlice, ImageErro
         kind if kind == SliceKind::Inodes as u16 => InodeRecords::decode(payload).map(Records::Inodes),
         kind if kind == SliceKind::RetryCache as u16 => RetryRecords::decode(payload).map(Records::RetryCache),
         kind if kind == SliceKind::Attributes as u16 => AttributesRecords::decode(payload).map(Records::Attributes),
+        kind if kind == SliceKind::Cache as u16 => CacheRecords::decode(payload).map(Records::Cache),
         kind if kind == SliceKind::End as u16 => EndRecord::decode(payload).map(Records::End),
         kind => return Err(undecodable(format!("unknown kind {kind}"))),
     };

@@ -1,11 +1,13 @@
 //! From a namespace to slices.
 
 use super::records::{
-    AppendedRecord, AttributesRecord, AttributesRecords, BlockRecord, EndRecord, FileRecord, HeaderRecord, InodeRecord,
-    InodeRecords, OpenRecord, QuotaRecord, RetryOutcome, RetryRecord, RetryRecords, StatusRecord,
+    AppendedRecord, AttributesRecord, AttributesRecords, BlockRecord, CacheRecords, EndRecord, FileRecord,
+    HeaderRecord, InodeRecord, InodeRecords, OpenRecord, QuotaRecord, RetryOutcome, RetryRecord, RetryRecords,
+    StatusRecord,
 };
 use super::slice::{SliceKind, encode_slice};
 use crate::arena::Handle;
+use crate::cache::{CacheDirective, CachePool, FIRST_DIRECTIVE};
 use crate::command::XAttrRecord;
 use crate::inode::InodeHandle;
 use crate::namespace::Namespace;
@@ -18,7 +20,7 @@ const RECORDS_PER_SLICE: usize = 8192;
 /// What an extended attribute counts for: it may have as many bytes as this many inodes.
 const XATTR_WEIGHT: usize = 64;
 
-/// The slices of an image, in the order they are written: header, inodes, retry cache, end. Owns its snapshot.
+/// The slices of an image, in the order they are written: header, inodes, attributes, cache, retry cache, end. Owns its snapshot.
 pub struct ImageSlices {
     namespace: Namespace,
     stage: Stage,
@@ -32,6 +34,8 @@ enum Stage {
     Inodes(u32),
     /// The next slot of the inode arena.
     Attributes(u32),
+    /// Pools and directives written.
+    Cache(usize),
     /// Entries written.
     RetryCache(usize),
     End,
@@ -95,6 +99,36 @@ impl ImageSlices {
         (!slice.attributes.is_empty()).then(|| self.emit(SliceKind::Attributes, &slice))
     }
 
+    /// The cache pools and directives after the first `from` of both that fit in a slice; `None` if there are no more. The
+    /// first slice is there as soon as a directive ever was: ids are not given out again.
+    fn cache(&mut self, from: usize) -> Option<Vec<u8>> {
+        let table = &self.namespace.cache;
+        let pools: Vec<_> = table
+            .pools()
+            .skip(from)
+            .take(RECORDS_PER_SLICE)
+            .map(CachePool::record)
+            .collect();
+        let before = from.saturating_sub(table.pool_count());
+        let room = RECORDS_PER_SLICE - pools.len();
+        let directives: Vec<_> = table
+            .directives_after(0)
+            .skip(before)
+            .take(room)
+            .map(CacheDirective::record)
+            .collect();
+        let count = pools.len() + directives.len();
+        let record = CacheRecords {
+            next_directive: table.next_directive(),
+            pools,
+            directives,
+        };
+        self.stage = Stage::Cache((from + count).max(1));
+        self.totals.cache += count as u64;
+        let tells = count > 0 || (from == 0 && record.next_directive != FIRST_DIRECTIVE);
+        tells.then(|| self.emit(SliceKind::Cache, &record))
+    }
+
     /// The retry entries after the first `from` that fit in a slice; `None` if there are no more.
     fn retry_entries(&mut self, from: usize) -> Option<Vec<u8>> {
         let rest = self.namespace.retry.iter().skip(from);
@@ -121,6 +155,10 @@ impl Iterator for ImageSlices {
                     None => self.stage = Stage::Attributes(0),
                 },
                 Stage::Attributes(from) => match self.attributes(from) {
+                    Some(slice) => return Some(slice),
+                    None => self.stage = Stage::Cache(0),
+                },
+                Stage::Cache(from) => match self.cache(from) {
                     Some(slice) => return Some(slice),
                     None => self.stage = Stage::RetryCache(0),
                 },
@@ -215,6 +253,7 @@ fn retry_record(((client, call), entry): (&RetryKey, &RetryEntry)) -> RetryRecor
             offset: appended.last_block.map_or(0, |(_, offset)| offset),
             new_block: appended.new_block,
         }),
+        Answer::CacheDirective(id) => RetryOutcome::CacheDirective(*id),
     };
     RetryRecord {
         client_id: client.0.to_vec(),

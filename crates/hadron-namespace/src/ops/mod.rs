@@ -8,6 +8,7 @@ mod acl;
 mod append;
 mod attributes;
 mod blocks;
+mod cache;
 mod concat;
 mod create;
 mod delete;
@@ -97,6 +98,12 @@ macro_rules! dispatch {
             Op::SetXAttr($bound) => $body,
             Op::RemoveXAttr($bound) => $body,
             Op::Truncate($bound) => $body,
+            Op::AddCachePool($bound) => $body,
+            Op::ModifyCachePool($bound) => $body,
+            Op::RemoveCachePool($bound) => $body,
+            Op::AddCacheDirective($bound) => $body,
+            Op::ModifyCacheDirective($bound) => $body,
+            Op::RemoveCacheDirective($bound) => $body,
         }
     };
 }

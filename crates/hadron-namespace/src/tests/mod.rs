@@ -1,6 +1,7 @@
 //! Tests of the whole crate: commands in, outcomes and effects out.
 
 mod attributes;
+mod cache;
 mod concat;
 mod files;
 mod histories;

@@ -132,6 +132,13 @@ pub(super) fn dump(ns: &Namespace) -> String {
     for &top in ns.detached.iter().chain([&ns.root]) {
         dump_tree(ns, top, &mut text);
     }
+    for directive in ns.cache_directives_after(0) {
+        writeln!(text, "{directive:?} {:?}", ns.cache_pool(&directive.pool)).expect("writes to a string");
+    }
+    writeln!(text, "next cache directive {}", ns.next_cache_directive()).expect("writes to a string");
+    for pool in ns.cache_pools_after("") {
+        writeln!(text, "{pool:?}").expect("writes to a string");
+    }
     for entry in ns.retry.iter() {
         writeln!(text, "retry {entry:?}").expect("writes to a string");
     }

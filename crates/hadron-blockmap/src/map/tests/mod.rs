@@ -1,6 +1,7 @@
 //! A small cluster for tests: nodes by number, blocks by number, a namespace that is a plain map.
 
 mod admin;
+mod caching;
 mod files;
 mod history;
 mod nodes;
