@@ -8,6 +8,7 @@ use crate::namenode::{self, link::NameNodeLink};
 use crate::pages::DataNodePages;
 use crate::settings::Settings;
 use crate::shared::{Addresses, Shared};
+use crate::short_circuit;
 use crate::xceiver::server::accept_loop;
 use hadron_env::config::{Configuration, HostPort};
 use hadron_env::disk::{Disk, RealDisk};
@@ -72,13 +73,18 @@ impl DataNode {
             ipc: ipc_addr,
             http: http_addr,
         };
+        let local = short_circuit::listen(&settings, xfer_addr.port())?;
         let hostname = settings.hostname.clone().unwrap_or_else(machine_name);
         let shared = Arc::new(Shared::new(settings, store, addresses, hostname, clock));
         ending::watch_volumes(&shared);
         let scanning = shared.scanners.start(&shared);
         scanning.map_err(|error| StartError::Setting(format!("no thread to scan with: {error}")))?;
+        short_circuit::watch_replicas(&shared);
         let ipc = serve_ipc(&shared, ipc)?;
         shared.tasks.spawn(accept_loop(shared.clone(), xfer));
+        if let Some(local) = local {
+            shared.tasks.spawn(short_circuit::accept_loop(shared.clone(), local));
+        }
         let http = AdminHttp::serve(web, Arc::new(DataNodePages(shared.clone())));
         for (nameservice, namenodes) in shared.settings.nameservices.iter().enumerate() {
             let lifelines = shared.settings.lifelines.get(nameservice);
@@ -121,6 +127,10 @@ impl DataNode {
     /// The replicas.
     pub fn store(&self) -> &ReplicaStore {
         &self.shared.store
+    }
+    /// Shared memory segments that clients hold, and slots registered in them.
+    pub fn short_circuit_counts(&self) -> (usize, usize) {
+        self.shared.short_circuit.counts()
     }
     /// Open data connections, parked ones included.
     pub fn xceiver_count(&self) -> usize {

@@ -18,6 +18,7 @@ mod recovery;
 mod scan;
 mod settings;
 mod shared;
+mod short_circuit;
 mod tokens;
 mod xceiver;
 

@@ -57,6 +57,8 @@ pub struct Metrics {
     pub directory_scans: Counter,
     /// Replicas and files these found different.
     pub directory_differences: Counter,
+    /// Replicas whose descriptors were passed to clients.
+    pub short_circuit_replicas: Counter,
     /// Open data connections.
     pub xceivers: Gauge,
     latencies: Vec<Histogram>,
@@ -93,6 +95,10 @@ impl Metrics {
         let verification_failures = counter("block_verification_failures", "Bad replicas the block scanner found");
         let directory_scans = counter("directory_scans", "Comparisons of directories with memory");
         let directory_differences = counter("directory_differences", "Replicas that differed from their files");
+        let short_circuit_replicas = counter(
+            "short_circuit_replicas",
+            "Replicas whose descriptors were passed to clients",
+        );
         let xceivers = Gauge::default();
         registry.register("xceivers", "Open data connections", xceivers.clone());
         let latencies = TIMED_OPS.map(|op| {
@@ -123,6 +129,7 @@ impl Metrics {
             verification_failures,
             directory_scans,
             directory_differences,
+            short_circuit_replicas,
             xceivers,
             latencies: latencies.to_vec(),
             spent: std::array::from_fn(|_| (AtomicU64::new(0), AtomicU64::new(0))),

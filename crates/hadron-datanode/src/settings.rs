@@ -101,6 +101,10 @@ pub struct Settings {
     pub supergroup: String,
     /// Whether other DataNodes are reached by name instead of address.
     pub connect_by_hostname: bool,
+    /// Where the Unix socket for clients on this machine is, `_PORT` in it standing for the transfer port; `None`: there is none.
+    pub domain_socket_path: Option<String>,
+    /// Whether all directories above that socket must be safe from others.
+    pub check_domain_socket_directories: bool,
 }
 
 impl Settings {
@@ -169,8 +173,26 @@ impl Settings {
             balance_moves: conf.get(keys::DFS_DATANODE_BALANCE_MAX_CONCURRENT_MOVES),
             block_pinning: conf.get(keys::DFS_DATANODE_BLOCK_PINNING_ENABLED),
             connect_by_hostname: conf.get(keys::DFS_DATANODE_USE_DATANODE_HOSTNAME),
+            domain_socket_path: domain_socket_path(conf),
+            check_domain_socket_directories: conf.get(keys::HADRON_DOMAIN_SOCKET_CHECK_DIRECTORIES),
         })
     }
+}
+
+/// The path of the Unix socket, if clients shall have one.
+fn domain_socket_path(conf: &Configuration) -> Option<String> {
+    let wanted = conf.get(keys::DFS_CLIENT_READ_SHORTCIRCUIT) || conf.get(keys::DFS_CLIENT_DOMAIN_SOCKET_DATA_TRAFFIC);
+    let path = conf
+        .get(keys::DFS_DOMAIN_SOCKET_PATH)
+        .map(|path| path.trim().to_owned());
+    let path = path.filter(|path| wanted && !path.is_empty());
+    if path.is_none() && conf.get(keys::DFS_CLIENT_READ_SHORTCIRCUIT) {
+        tracing::warn!(
+            "Although short-circuit local reads are configured, they are disabled because you didn't configure \
+             dfs.domain.socket.path"
+        );
+    }
+    path
 }
 
 /// The engine that `dfs.datanode.transferTo.allowed` names when somebody set it, else the measured default.

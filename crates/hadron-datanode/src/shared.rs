@@ -8,6 +8,7 @@ use crate::namenode::link::NameNodeLink;
 use crate::recovery::Recoveries;
 use crate::scan::Scanners;
 use crate::settings::Settings;
+use crate::short_circuit::ShortCircuitRegistry;
 use crate::tokens::PoolTokens;
 use crate::xceiver::table::XceiverTable;
 use crate::xceiver::workers::Workers;
@@ -90,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) tokens: Arc<PoolTokens>,
+    /// Segments and slots of clients on this machine.
+    pub(crate) short_circuit: ShortCircuitRegistry,
     /// `ip:port` by which the NameNode, and so clients, know the transfer port; set by registration.
     registered_address: Mutex<Option<String>>,
     links: RwLock<Vec<Arc<NameNodeLink>>>,
@@ -107,10 +110,12 @@ impl Shared {
         hostname: String,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let limit = effective_limit(settings.max_xceivers);
         Self {
             clock,
             scanners: Scanners::new(settings.block_scan, settings.directory_scan, store.volumes().len()),
-            xceivers: XceiverTable::new(effective_limit(settings.max_xceivers)),
+            xceivers: XceiverTable::new(limit),
+            short_circuit: ShortCircuitRegistry::new(limit),
             tokens: Arc::new(PoolTokens::new(&settings.user, settings.token_protobuf)),
             registered_address: Mutex::new(None),
             claims: settings.nameservices.iter().map(|_| AtomicI64::new(-1)).collect(),

@@ -49,6 +49,7 @@ impl Pool {
             }
             return Err(ReplicaError::NotFound(block.id, block.generation_stamp));
         }
+        self.tell_gone(block.id);
         self.remove_moved(block, &old);
         tracing::info!(%block, storage = %target.volume.storage_id(), kind = kind.name(), "moved a replica");
         Ok(self.placed(now.block(block.id), &target))

@@ -15,6 +15,7 @@ use crate::identity::PoolIdentity;
 use crate::layout;
 use crate::pool_volume::PoolVolume;
 use crate::recovery::Recovering;
+use crate::removal::GoneHook;
 use crate::state::{self, Step};
 use crate::writer::{ReplicaWriter, partial_sum_on_disk};
 use hadron_env::{Random, SystemRandom};
@@ -22,8 +23,8 @@ use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState, StorageId, Sto
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Space held for a replica whose final size nobody told.
@@ -114,10 +115,9 @@ pub(crate) struct Pool {
     /// Finished replicas whose new stamp is in the map and not yet in the name of their meta file.
     pub(crate) restamping: AtomicUsize,
     pub(crate) options: PoolOptions,
+    /// Told of replicas that are out of sight.
+    pub(crate) gone: Arc<OnceLock<GoneHook>>,
 }
-
-/// Told of each replica whose files are gone, on the volume's deleting thread.
-pub type DeletionHook = Arc<dyn Fn(FinalizedReplica) + Send + Sync>;
 
 /// Settings that concern all replicas.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -150,6 +150,7 @@ impl Pool {
         replicas: HashMap<BlockId, Entry>,
         deleters: Arc<Vec<Deleter>>,
         options: PoolOptions,
+        gone: Arc<OnceLock<GoneHook>>,
     ) -> Self {
         Self {
             identity,
@@ -161,6 +162,7 @@ impl Pool {
             next_aside: AtomicU64::new(0),
             restamping: AtomicUsize::new(0),
             options,
+            gone,
         }
     }
 

@@ -247,6 +247,10 @@ impl ReplicaReader {
     pub fn data(&self) -> Option<&File> {
         self.data.as_file()
     }
+    /// The meta file, for passing it on; `None` if there is none or it is no plain file.
+    pub fn meta(&self) -> Option<&File> {
+        self.meta.as_ref().and_then(VolumeFile::as_file)
+    }
     /// Notes that reading [`Self::data`] failed, so that the volume is checked.
     pub fn blame(&self, error: &std::io::Error) {
         self.data.blame(error);

@@ -313,6 +313,7 @@ impl Comparison<'_> {
         let Some(chosen) = settled? else {
             return Ok(());
         };
+        self.pool.tell_gone(id);
         let block = chosen.block(id);
         let from = old_dir.display().to_string();
         tracing::warn!(%block, from, to = %dir.display(), "replica lies elsewhere than was believed");

@@ -328,6 +328,7 @@ impl Pool {
         if !self.swap_entry(id, entry, Entry::Deleting) {
             return Ok(());
         }
+        self.tell_gone(id);
         let original = entry.clone().effective();
         let Place { block, dir, home } = self.place(id, &original);
         let names = [layout::data_name(id), layout::meta_name(id, block.generation_stamp)];

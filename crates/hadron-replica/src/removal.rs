@@ -6,14 +6,28 @@
 use crate::deletion::Part;
 use crate::files::remove_counted;
 use crate::layout;
-use crate::pool::{DeletionHook, Entry, FinalizedReplica, Pool};
+use crate::pool::{Entry, FinalizedReplica, Pool};
 use crate::pool_volume::PoolVolume;
-use hadron_types::{Block, BlockId, ReplicaState};
+use hadron_types::{Block, BlockId, BlockPoolId, ReplicaState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Told of each replica whose files are gone, on the volume's deleting thread.
+pub type DeletionHook = Arc<dyn Fn(FinalizedReplica) + Send + Sync>;
+
+/// Told of a replica that cannot be read here any more, by pool and block, before its files are touched. Called without
+/// locks held, on the thread that took the replica away.
+pub type GoneHook = Arc<dyn Fn(&BlockPoolId, BlockId) + Send + Sync>;
+
 impl Pool {
+    /// Says that a replica cannot be read here any more. No lock may be held.
+    pub(crate) fn tell_gone(&self, id: BlockId) {
+        if let Some(hook) = self.gone.get() {
+            hook(&self.identity.pool, id);
+        }
+    }
+
     /// Takes replicas out of sight and has their files removed in the background; `done` hears of each. Returns how
     /// many there were. Unknown ones and ones with a newer stamp than asked for are left alone.
     pub(crate) fn invalidate(self: &Arc<Self>, blocks: &[Block], done: &DeletionHook) -> usize {
@@ -47,7 +61,10 @@ impl Pool {
             let mut map = self.replicas.lock();
             let slot = map.get_mut(&block.id)?;
             if slot.is_same(&entry) {
-                return Some(std::mem::replace(slot, Entry::Deleting).effective());
+                let taken = std::mem::replace(slot, Entry::Deleting).effective();
+                drop(map);
+                self.tell_gone(block.id);
+                return Some(taken);
             }
         }
     }
@@ -111,17 +128,18 @@ impl Pool {
 
     /// Forgets everything on a volume that went out of use; writers are told to leave. Returns how many replicas.
     pub(crate) fn drop_volume(&self, volume: u16) -> usize {
-        let mut open = Vec::new();
+        let (mut open, mut gone) = (Vec::new(), Vec::new());
         let mut map = self.replicas.lock();
-        let before = map.len();
-        map.retain(|_, entry| {
+        map.retain(|id, entry| {
             let stays = entry.volume() != Some(volume);
             if let (false, Entry::Active(replica)) = (stays, &*entry) {
                 open.push(replica.clone());
             }
+            if !stays {
+                gone.push(*id);
+            }
             stays
         });
-        let gone = before - map.len();
         if map.capacity() > 4 * map.len() {
             map.shrink_to_fit();
         }
@@ -129,7 +147,10 @@ impl Pool {
         for replica in open {
             replica.abandon();
         }
-        gone
+        for id in &gone {
+            self.tell_gone(*id);
+        }
+        gone.len()
     }
 
     /// Forgets a finalized replica whose data file is not there although its volume is; `None` if it is there after
@@ -157,6 +178,7 @@ impl Pool {
             _ => return None,
         }
         drop(map);
+        self.tell_gone(block.id);
         tracing::error!(%block, file = %path.display(), "the file of a replica is missing, forgetting the replica");
         home.volume.suspect();
         Some(self.placed(finalized.block(block.id), home))

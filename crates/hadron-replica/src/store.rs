@@ -10,9 +10,10 @@ use crate::deletion::Deleter;
 use crate::error::{ReplicaError, ReplicaResult};
 use crate::identity::{PoolIdentity, incompatible};
 use crate::load::{keep_better, load_volume};
-use crate::pool::{DeletionHook, Entry, FinalizedReplica, NewReplica, Pool, PoolOptions, ReportedReplica};
+use crate::pool::{Entry, FinalizedReplica, NewReplica, Pool, PoolOptions, ReportedReplica};
 use crate::pool_volume::PoolVolume;
 use crate::reader::ReplicaReader;
+use crate::removal::{DeletionHook, GoneHook};
 use crate::space::Usage;
 use crate::state::Step;
 use crate::trouble::Message;
@@ -90,6 +91,7 @@ pub(crate) struct Registry {
     configured: usize,
     tolerated: i64,
     on_failure: OnceLock<FailureHook>,
+    gone: Arc<OnceLock<GoneHook>>,
     checker: Sender<Message>,
 }
 
@@ -225,6 +227,7 @@ impl ReplicaStore {
             configured,
             tolerated,
             on_failure: OnceLock::new(),
+            gone: Arc::default(),
             checker: orders.clone(),
         });
         if !registry.has_enough() {
@@ -275,6 +278,14 @@ impl ReplicaStore {
         }
     }
 
+    /// Sets who hears of replicas that were taken away: deleted, found missing, moved to another volume, lost with theirs.
+    /// Only the first call counts.
+    pub fn on_gone(&self, hook: GoneHook) {
+        if self.registry.gone.set(hook).is_err() {
+            tracing::warn!("a second hook for replicas that are gone is ignored");
+        }
+    }
+
     /// Formats directories at first contact with a NameNode, or checks that they are its; then loads the replicas.
     /// Calling it again for an attached pool (second NameNode, re-registration) only checks.
     pub fn attach_pool(&self, identity: &PoolIdentity) -> ReplicaResult<()> {
@@ -306,6 +317,7 @@ impl ReplicaStore {
             replicas,
             registry.deleters.clone(),
             self.options.replicas,
+            registry.gone.clone(),
         ));
         registry.pools.write().insert(identity.pool.clone(), pool.clone());
         // One that failed while the pool was loaded was not told of the pool.

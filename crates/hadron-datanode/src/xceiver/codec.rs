@@ -3,27 +3,27 @@
 //! The formats are `hadron-wire`'s; here are only the socket ends and the packets found in place in a receive buffer.
 
 use super::inbox::Inbox;
+use super::socket::Socket;
 use bytes::BytesMut;
 use hadron_pipeline::packet::{AckReply, PacketHeader, PipelineAck, Status};
 use hadron_proto::hdfs::{self, BlockOpResponseProto};
 use hadron_wire::transfer::packet::{self, PREFIX_LEN, PacketPrefix};
 use hadron_wire::transfer::{self, Op, ack, response};
 use std::io::{self, Error, ErrorKind, Write};
-use std::net::TcpStream;
 
 pub(crate) fn invalid(problem: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidData, problem.into())
 }
 
 /// Sends an operation.
-pub(crate) fn write_op(mut stream: &TcpStream, op: &Op) -> io::Result<()> {
+pub(crate) fn write_op(mut stream: &Socket, op: &Op) -> io::Result<()> {
     let mut out = BytesMut::new();
     op.encode(&mut out);
     stream.write_all(&out)
 }
 
 /// Sends a response.
-pub(crate) fn write_response(mut stream: &TcpStream, message: &BlockOpResponseProto) -> io::Result<()> {
+pub(crate) fn write_response(mut stream: &Socket, message: &BlockOpResponseProto) -> io::Result<()> {
     let mut out = BytesMut::new();
     response::encode_response(&mut out, message);
     stream.write_all(&out)

@@ -3,10 +3,10 @@
 //! Both send large packets. [`CopyEngine`] reads data into a buffer and sends it with header and checksums in one
 //! `writev`; [`SendfileEngine`] sends header and checksums under `MSG_MORE` and lets the kernel move the data.
 
+use super::socket::Socket;
 use hadron_replica::{ReplicaError, ReplicaReader};
 use rustix::net::SendFlags;
 use std::io::{self, ErrorKind, IoSlice, Write};
-use std::net::TcpStream;
 
 /// Why sending stopped.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,7 @@ pub(crate) trait SendEngine {
     /// Sends `head` (lengths, header, checksums), then `len` bytes of the replica from `offset` on.
     fn send(
         &mut self,
-        stream: &TcpStream,
+        stream: &Socket,
         head: &[u8],
         replica: &ReplicaReader,
         offset: u64,
@@ -41,7 +41,7 @@ pub(crate) struct CopyEngine {
 impl SendEngine for CopyEngine {
     fn send(
         &mut self,
-        stream: &TcpStream,
+        stream: &Socket,
         head: &[u8],
         replica: &ReplicaReader,
         offset: u64,
@@ -63,7 +63,7 @@ pub(crate) struct SendfileEngine;
 impl SendEngine for SendfileEngine {
     fn send(
         &mut self,
-        stream: &TcpStream,
+        stream: &Socket,
         head: &[u8],
         replica: &ReplicaReader,
         offset: u64,
@@ -105,7 +105,7 @@ impl SendEngine for SendfileEngine {
 }
 
 /// `writev` until everything is gone.
-pub(crate) fn write_all_vectored(mut stream: &TcpStream, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+pub(crate) fn write_all_vectored(mut stream: &Socket, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         match stream.write_vectored(slices) {

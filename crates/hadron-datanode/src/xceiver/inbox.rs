@@ -4,9 +4,10 @@
 //! it is full of bytes that arrived: a length field alone allocates nothing. A deadline bounds what has to arrive as a
 //! whole: a read time-out alone starts again with each byte.
 
+use super::socket::Socket;
 use rustix::net::RecvFlags;
 use std::io::{self, ErrorKind, Read};
-use std::net::TcpStream;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ pub(crate) const PACKET_BUFFER: usize = 256 * 1024;
 
 /// Buffered reader of one socket.
 pub(crate) struct Inbox {
-    stream: Arc<TcpStream>,
+    stream: Arc<Socket>,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -25,7 +26,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
+    pub(crate) fn new(stream: Arc<Socket>) -> Self {
         Self {
             stream,
             buffer: Vec::new(),

@@ -1,5 +1,6 @@
 //! Connections from this DataNode to others: the next node of a pipeline, or the target of a copy.
 
+use super::socket::Socket;
 use crate::shared::Shared;
 use hadron_proto::hdfs::DatanodeInfoProto;
 use std::io::{self, ErrorKind};
@@ -12,7 +13,7 @@ pub(super) fn address_text(target: &DatanodeInfoProto) -> String {
 }
 
 /// Connects to `target`; `further` nodes come behind it.
-pub(super) fn connect(shared: &Shared, target: &DatanodeInfoProto, further: usize) -> io::Result<Arc<TcpStream>> {
+pub(super) fn connect(shared: &Shared, target: &DatanodeInfoProto, further: usize) -> io::Result<Arc<Socket>> {
     let host = match shared.settings.connect_by_hostname {
         true => &target.id.host_name,
         false => &target.id.ip_addr,
@@ -28,7 +29,7 @@ pub(super) fn connect(shared: &Shared, target: &DatanodeInfoProto, further: usiz
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(timeout))?;
                 stream.set_write_timeout(shared.pipeline_write_timeout(further))?;
-                return Ok(Arc::new(stream));
+                return Ok(Arc::new(Socket::Tcp(stream)));
             }
             Err(error) => last = error,
         }

@@ -19,6 +19,8 @@ mod replace_block;
 mod responder;
 mod sender;
 pub(crate) mod server;
+mod short_circuit;
+pub(crate) mod socket;
 pub(crate) mod table;
 mod transfer_block;
 pub(crate) mod workers;
@@ -31,17 +33,17 @@ use crate::shared::Shared;
 use hadron_types::ExtendedBlock;
 use hadron_wire::transfer::{Op, TRANSFER_VERSION};
 use inbox::Inbox;
+use socket::{Peer, Socket};
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// A data connection and its slot in the table.
 pub(crate) struct Connection {
     shared: Arc<Shared>,
-    stream: Arc<TcpStream>,
+    stream: Arc<Socket>,
     inbox: Inbox,
-    peer: SocketAddr,
+    peer: Peer,
     number: u64,
     ops: u64,
 }
@@ -188,6 +190,9 @@ impl Connection {
             Op::ReplaceBlock(op) => replace_block::run(self, *op, &mut block),
             Op::CopyBlock(header) => copy_block::run(self, header, &mut block),
             Op::BlockChecksum(op) => block_checksum::run(self, op, &mut block),
+            Op::RequestShortCircuitFds(op) => short_circuit::request_fds(self, op, &mut block),
+            Op::ReleaseShortCircuitFds(op) => short_circuit::release_fds(self, op),
+            Op::RequestShortCircuitShm(op) => short_circuit::request_shm(self, op),
             _ => Err(OpError::Protocol(format!("operation {name} is not supported"))),
         };
         result.map_err(|error| self.log_failure(name, block.as_ref(), &error))

@@ -13,6 +13,7 @@ use super::OpError;
 use super::codec::{FramedPacket, parse_packet};
 use super::inbox::{Inbox, PACKET_BUFFER};
 use super::responder::{Pipeline, Responder, error_of};
+use super::socket::Socket;
 use super::write_behind::{Hints, WriteBehind};
 use crate::shared::Shared;
 use hadron_env::disk::PageHint;
@@ -21,7 +22,7 @@ use hadron_replica::{ChunkFormat, Packet, ReplicaWriter};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::{self, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -40,13 +41,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Receiver<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) inbox: &'a mut Inbox,
-    pub(super) upstream: Arc<TcpStream>,
+    pub(super) upstream: Arc<Socket>,
     pub(super) pipeline: Arc<Pipeline>,
     /// Taken when the last packet is stored.
     pub(super) writer: Option<ReplicaWriter>,
     /// Checksums of the packets.
     pub(super) sent: ChunkFormat,
-    pub(super) mirror: Option<Arc<TcpStream>>,
+    pub(super) mirror: Option<Arc<Socket>>,
     pub(super) behind: WriteBehind,
     /// Bytes of packets so far.
     pub(super) received: u64,
@@ -70,7 +71,7 @@ enum Turns {
 }
 
 /// Waits for bytes, an end or an error on one of the sockets that are asked for, at most `patience`.
-fn wait_for_either(asked: [(bool, &TcpStream); 2], patience: Duration) -> io::Result<[bool; 2]> {
+fn wait_for_either(asked: [(bool, &Socket); 2], patience: Duration) -> io::Result<[bool; 2]> {
     // One that is not asked for is left out: the system tells of its end unasked, again and again.
     let wanted = asked.iter().filter(|(wanted, _)| *wanted);
     let mut sockets: Vec<PollFd<'_>> = wanted.map(|(_, socket)| PollFd::new(*socket, PollFlags::IN)).collect();
@@ -166,7 +167,7 @@ impl Receiver<'_> {
         Ok(())
     }
 
-    fn run_with_mirror(&mut self, responder: Responder, mirror: Arc<TcpStream>) -> Result<CloseReason, OpError> {
+    fn run_with_mirror(&mut self, responder: Responder, mirror: Arc<Socket>) -> Result<CloseReason, OpError> {
         let mut acks = Inbox::new(mirror.clone());
         let (reason, result) = match self.run_by_turns(&responder, &mirror, &mut acks)? {
             Turns::Ended(reason, result) => (reason, result),
@@ -182,7 +183,7 @@ impl Receiver<'_> {
     }
 
     /// The beginning of a block: this thread waits for packets and for acks, whichever come first.
-    fn run_by_turns(&mut self, responder: &Responder, mirror: &TcpStream, acks: &mut Inbox) -> Result<Turns, OpError> {
+    fn run_by_turns(&mut self, responder: &Responder, mirror: &Socket, acks: &mut Inbox) -> Result<Turns, OpError> {
         let deadline = Instant::now() + ALONE_TIME;
         let (mut ended, mut result) = (false, Ok(()));
         loop {
@@ -235,7 +236,7 @@ impl Receiver<'_> {
     fn run_with_second(
         &mut self,
         responder: Responder,
-        mirror: &Arc<TcpStream>,
+        mirror: &Arc<Socket>,
         acks: Inbox,
         ended: bool,
     ) -> Result<(CloseReason, Result<(), OpError>), OpError> {
@@ -274,7 +275,7 @@ impl Receiver<'_> {
 
     /// As [`Self::next_batch`]; what ends reception also ends the wait for acks that will not come. Returns whether more
     /// packets are to come.
-    fn take_batch(&mut self, mirror: &TcpStream) -> Result<bool, OpError> {
+    fn take_batch(&mut self, mirror: &Socket) -> Result<bool, OpError> {
         match self.next_batch() {
             Ok(Batch::More) => Ok(true),
             Ok(Batch::End) => Ok(false),
@@ -290,14 +291,14 @@ impl Receiver<'_> {
     }
 
     /// Reception failed here: ends the relay, the wait for acks, and an upstream that reads none.
-    fn give_up(&self, mirror: &TcpStream) {
+    fn give_up(&self, mirror: &Socket) {
         self.pipeline.update(Relay::local_failed);
         let _ = mirror.shutdown(Shutdown::Both);
         let _ = self.upstream.shutdown(Shutdown::Both);
     }
 
     /// Ends the relay, and the other thread's wait for acks.
-    fn restart_with_mirror(&self, mirror: &TcpStream) {
+    fn restart_with_mirror(&self, mirror: &Socket) {
         self.pipeline.update(Relay::restarting);
         let _ = mirror.shutdown(Shutdown::Both);
     }

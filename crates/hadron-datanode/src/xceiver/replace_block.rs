@@ -9,6 +9,7 @@
 
 use super::codec::{is_success, parse_packet, write_op, write_response};
 use super::inbox::{Inbox, PACKET_BUFFER};
+use super::socket::Socket;
 use super::{Connection, OpError, OpResult, Outcome, codec, mirror, to_peer};
 use crate::balancing::Move;
 use crate::shared::Shared;
@@ -18,7 +19,7 @@ use hadron_types::{ExtendedBlock, HadoopError, StorageId};
 use hadron_wire::transfer::op::{BlockHeader, ReplaceBlock};
 use hadron_wire::transfer::response::{failure, read_response, success};
 use hadron_wire::transfer::{Checksum, Op};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -164,9 +165,9 @@ fn accept(response: &BlockOpResponseProto, block: &ExtendedBlock, proxy: &str) -
 struct Reception<'a> {
     shared: &'a Shared,
     /// Who ordered the move.
-    orderer: &'a TcpStream,
+    orderer: &'a Socket,
     inbox: &'a mut Inbox,
-    proxy: &'a TcpStream,
+    proxy: &'a Socket,
     writer: ReplicaWriter,
     sent: ChunkFormat,
     /// When the orderer last heard that the move goes on.
@@ -237,7 +238,7 @@ impl Reception<'_> {
 }
 
 /// Says that the move goes on, if nothing was said for `interval`.
-fn tell_in_progress(orderer: &TcpStream, answered: &mut Option<Instant>, interval: Duration) -> Result<(), OpError> {
+fn tell_in_progress(orderer: &Socket, answered: &mut Option<Instant>, interval: Duration) -> Result<(), OpError> {
     if answered.is_some_and(|at| at.elapsed() < interval) {
         return Ok(());
     }

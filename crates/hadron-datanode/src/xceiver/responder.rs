@@ -6,6 +6,7 @@
 
 use super::codec::{encode_ack, read_ack};
 use super::inbox::Inbox;
+use super::socket::Socket;
 use super::{OpError, codec, pinning};
 use crate::shared::Shared;
 use bytes::BytesMut;
@@ -15,7 +16,7 @@ use hadron_replica::{AckHandle, ReplicaWriter};
 use hadron_types::ExtendedBlock;
 use parking_lot::{Condvar, Mutex};
 use std::io::{self, ErrorKind, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,7 +63,7 @@ impl Pipeline {
 pub(super) struct Responder {
     pub(super) shared: Arc<Shared>,
     pub(super) pipeline: Arc<Pipeline>,
-    pub(super) upstream: Arc<TcpStream>,
+    pub(super) upstream: Arc<Socket>,
     pub(super) acks: AckHandle,
     pub(super) block: ExtendedBlock,
     pub(super) stage: Stage,
@@ -95,7 +96,7 @@ impl Responder {
     }
 
     /// The second thread of a node with a mirror; `inbox`: what comes from there.
-    pub(super) fn run(&self, mirror: &TcpStream, mut inbox: Inbox) -> CloseReason {
+    pub(super) fn run(&self, mirror: &Socket, mut inbox: Inbox) -> CloseReason {
         let mut due = BytesMut::new();
         loop {
             let mut step = self.next_step(false);
@@ -138,7 +139,7 @@ impl Responder {
 
     /// Waits for the beginning of an ack while none is due. Silence is no failure, however long it lasts, unless a packet
     /// came meanwhile: from then on the mirror has its time. The receiver wakes this thread by closing the mirror.
-    fn listen_downstream(&self, mirror: &TcpStream, inbox: &mut Inbox) {
+    fn listen_downstream(&self, mirror: &Socket, inbox: &mut Inbox) {
         match inbox.need(1) {
             Ok(()) => self.read_downstream(mirror, inbox),
             Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -157,7 +158,7 @@ impl Responder {
     }
 
     /// Reads an ack of the next node.
-    pub(super) fn read_downstream(&self, mirror: &TcpStream, inbox: &mut Inbox) {
+    pub(super) fn read_downstream(&self, mirror: &Socket, inbox: &mut Inbox) {
         match read_ack(inbox) {
             Ok(ack) => self.pipeline.update(|relay| relay.ack_received(ack)),
             Err(error) => self.lost_downstream(mirror, &error),
@@ -166,7 +167,7 @@ impl Responder {
 
     /// The next node is to blame, unless it left because nothing came from here for too long: then the upstream decides
     /// whether it was this node or one further up, by how this connection ends.
-    fn lost_downstream(&self, mirror: &TcpStream, error: &io::Error) {
+    fn lost_downstream(&self, mirror: &Socket, error: &io::Error) {
         let was_starved = error.kind() == ErrorKind::UnexpectedEof && self.is_late();
         self.pipeline.update(|relay| {
             let is_news =

@@ -5,11 +5,11 @@
 
 use super::codec::encode_packet_header;
 use super::engine::{SendEngine, SendError};
+use super::socket::Socket;
 use hadron_env::disk::PageHint;
 use hadron_pipeline::packet::PacketHeader;
 use hadron_replica::{ChunkFormat, ReplicaReader};
 use std::io;
-use std::net::TcpStream;
 
 /// Data bytes in a full packet; large packets mean few system calls.
 pub(crate) const PACKET_DATA_LEN: u64 = 512 * 1024;
@@ -68,7 +68,7 @@ impl SendPlan {
     /// Sends the packets; `first` goes out in front of the first one. Returns how many bytes of data went.
     pub(crate) fn send(
         &self,
-        stream: &TcpStream,
+        stream: &Socket,
         replica: &ReplicaReader,
         engine: &mut dyn SendEngine,
         first: Vec<u8>,
@@ -80,7 +80,7 @@ impl SendPlan {
     /// As [`Self::send`]; `pace` hears of the bytes of each packet once they went and returns when more may.
     pub(crate) fn send_paced(
         &self,
-        stream: &TcpStream,
+        stream: &Socket,
         replica: &ReplicaReader,
         engine: &mut dyn SendEngine,
         first: Vec<u8>,

@@ -6,6 +6,7 @@
 
 use super::Connection;
 use super::inbox::Inbox;
+use super::socket::{Peer, Socket};
 use super::table::Refusal;
 use crate::shared::Shared;
 use rustix::net::SocketFlags;
@@ -19,7 +20,7 @@ use tokio::io::{Interest, Ready};
 use tokio::net::TcpListener;
 
 /// Pause after a failed accept.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Accepts until the DataNode stops.
 pub(crate) async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
@@ -43,7 +44,7 @@ pub(crate) async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
             accepted = accept(&listener) => accepted,
         };
         let result = match accepted {
-            Ok((stream, peer)) => admit(&shared, stream, peer),
+            Ok((stream, peer)) => admit(&shared, Socket::Tcp(stream), Peer::Tcp(peer)),
             Err(error) if is_resource_shortage(&error) => {
                 tracing::error!(%error, "cannot accept data connections, backing off");
                 tokio::select! {
@@ -76,13 +77,13 @@ async fn accept(listener: &AsyncFd<std::net::TcpListener>) -> io::Result<(TcpStr
 }
 
 /// EMFILE, ENFILE, ENOBUFS, ENOMEM.
-fn is_resource_shortage(error: &io::Error) -> bool {
+pub(crate) fn is_resource_shortage(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+pub(crate) fn admit(shared: &Arc<Shared>, stream: Socket, peer: Peer) -> io::Result<()> {
     let stream = Arc::new(stream);
     let number = match shared.xceivers.enter(&stream, peer) {
         Ok(number) => number,

@@ -2,9 +2,10 @@
 //!
 //! A connection counts from accept to close, also while it is parked without a thread. The slot gives it back on drop.
 
+use super::socket::{Peer, Socket};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -26,8 +27,8 @@ struct State {
 }
 
 struct Row {
-    peer: SocketAddr,
-    stream: Arc<TcpStream>,
+    peer: Peer,
+    stream: Arc<Socket>,
     since: Instant,
     ops: u64,
     doing: String,
@@ -45,7 +46,7 @@ pub(crate) enum Refusal {
 /// A row of `/xceivers`.
 #[derive(Clone, Debug)]
 pub(crate) struct XceiverInfo {
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Peer,
     pub(crate) doing: String,
     pub(crate) ops: u64,
     pub(crate) age_seconds: u64,
@@ -93,7 +94,7 @@ impl XceiverTable {
     }
 
     /// Enters a connection; the number is for the other calls.
-    pub(crate) fn enter(&self, stream: &Arc<TcpStream>, peer: SocketAddr) -> Result<u64, Refusal> {
+    pub(crate) fn enter(&self, stream: &Arc<Socket>, peer: Peer) -> Result<u64, Refusal> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(Refusal::Closed);
@@ -167,14 +168,15 @@ impl XceiverTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     // covers: XC-27, XC-29
     #[test]
     fn the_limit_holds_and_a_closed_table_takes_nobody() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        let peer = stream.peer_addr().unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let peer = Peer::Tcp(stream.peer_addr().unwrap());
+        let stream = Arc::new(Socket::Tcp(stream));
         let table = XceiverTable::new(2);
         let first = table.enter(&stream, peer).unwrap();
         table.enter(&stream, peer).unwrap();

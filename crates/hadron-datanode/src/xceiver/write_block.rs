@@ -7,6 +7,7 @@ use super::codec::{is_success, write_op, write_response};
 use super::inbox::Inbox;
 use super::receiver::Receiver;
 use super::responder::{Pipeline, Responder};
+use super::socket::Socket;
 use super::write_behind::WriteBehind;
 use super::{Connection, OpError, OpResult, Outcome, mirror, to_peer};
 use crate::shared::{NewsKind, ReplicaNews, Shared};
@@ -19,7 +20,7 @@ use hadron_wire::transfer::Op;
 use hadron_wire::transfer::op::WriteBlock;
 use hadron_wire::transfer::response::{connect_ack, read_response, success};
 use parking_lot::Mutex;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 
 /// What the operation asks for, read once.
@@ -35,7 +36,7 @@ struct Request {
 }
 
 /// Sockets to close when the writer must leave.
-type Sockets = Arc<Mutex<Vec<Arc<TcpStream>>>>;
+type Sockets = Arc<Mutex<Vec<Arc<Socket>>>>;
 
 pub(super) fn run(connection: &mut Connection, op: WriteBlock, block: &mut Option<ExtendedBlock>) -> OpResult {
     *block = Some(op.header.block.clone());
@@ -183,7 +184,7 @@ fn set_up_mirror(
     connection: &Connection,
     request: &Request,
     sockets: &Sockets,
-) -> Result<Option<Arc<TcpStream>>, OpError> {
+) -> Result<Option<Arc<Socket>>, OpError> {
     let Some(target) = request.op.targets.first() else {
         return Ok(None);
     };
@@ -213,7 +214,7 @@ fn try_mirror(
     connection: &Connection,
     request: &Request,
     sockets: &Sockets,
-) -> Result<(Arc<TcpStream>, Option<BlockOpResponseProto>), OpError> {
+) -> Result<(Arc<Socket>, Option<BlockOpResponseProto>), OpError> {
     let targets = &request.op.targets;
     let further = targets.len() - 1;
     let stream = mirror::connect(&connection.shared, &targets[0], further)?;
@@ -244,7 +245,7 @@ fn receive(
     connection: &mut Connection,
     request: &Request,
     writer: ReplicaWriter,
-    mirror: Option<Arc<TcpStream>>,
+    mirror: Option<Arc<Socket>>,
 ) -> Result<(), OpError> {
     let disk = writer.format();
     let relay = Relay::new(RelayConfig {

@@ -429,6 +429,13 @@ impl Peer {
         Self(stream)
     }
 
+    /// Connects to a Unix socket. The type says TCP; to the kernel a stream is a stream.
+    pub fn local(path: &Path) -> Self {
+        let stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(TcpStream::from(std::os::fd::OwnedFd::from(stream)))
+    }
+
     pub fn op(&mut self, code: u8, message: &impl Message) {
         let mut out = vec![0, 28, code];
         out.extend(message.encode_length_delimited_to_vec());

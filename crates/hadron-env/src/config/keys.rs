@@ -676,6 +676,8 @@ keys! {
         "A field trackingId in the audit log.";
     DFS_NAMENODE_AUDIT_LOG_WITH_REMOTE_PORT: Bool "" "dfs.namenode.audit.log.with.remote.port" = Some("false"),
         "The caller's port in its context in the audit log.";
+    HADRON_DOMAIN_SOCKET_CHECK_DIRECTORIES: Bool "" "hadron.domain.socket.check-directories" = Some("true"),
+        "Refuse a socket path below a directory that others may write to.";
     HADRON_AUDIT_LOG_FILE: OptText "" "hadron.audit.log.file" = None,
         "File for the audit log, in the format of Hadoop's hdfs-audit.log; a relative one is below hadoop.log.dir. Unset: none.";
     HADRON_AUDIT_LOG_MAX_FILE_SIZE: Size "bytes" "hadron.audit.log.max-file-size" = Some("268435456"),
