@@ -38,6 +38,7 @@ JUDGES = [
     ("decommission", ["hdfs-native"], False),
     ("datanode_loss", [], False),
     ("volumes", ["hdfs-native"], False),
+    ("scrubbing", [], False),
     ("recovery", [], False),
     ("tokens", ["hdfs-native"], False),
     ("exceptions", [], False),

@@ -11,7 +11,27 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Kinds of operation that have a latency histogram.
-pub(crate) const TIMED_OPS: [&str; 5] = ["READ_BLOCK", "WRITE_BLOCK", "TRANSFER_BLOCK", "BLOCK_CHECKSUM", "OTHER"];
+pub(crate) const TIMED_OPS: [&str; 10] = [
+    "READ_BLOCK",
+    "WRITE_BLOCK",
+    "TRANSFER_BLOCK",
+    "BLOCK_CHECKSUM",
+    "COPY_BLOCK",
+    "REPLACE_BLOCK",
+    "REQUEST_SHORT_CIRCUIT_FDS",
+    "RELEASE_SHORT_CIRCUIT_FDS",
+    "REQUEST_SHORT_CIRCUIT_SHM",
+    "OTHER",
+];
+/// What Hadoop's beans call them; the operations of short-circuit reads have others there.
+const BEAN_OPS: [&str; 6] = [
+    "ReadBlockOp",
+    "WriteBlockOp",
+    "TransferBlockOp",
+    "BlockChecksumOp",
+    "CopyBlockOp",
+    "ReplaceBlockOp",
+];
 
 /// The counters.
 #[derive(Debug)]
@@ -183,8 +203,7 @@ impl Metrics {
             "VolumeFailures": self.volume_failures.get(),
         });
         // Averages are since the start; Hadoop's are of the last period.
-        let names = ["ReadBlockOp", "WriteBlockOp", "TransferBlockOp", "BlockChecksumOp"];
-        for (name, (count, micros)) in names.iter().zip(&self.spent) {
+        for (name, (count, micros)) in BEAN_OPS.iter().zip(&self.spent) {
             let count = count.load(Ordering::Relaxed);
             let millis = micros.load(Ordering::Relaxed) as f64 / 1000.0;
             bean[format!("{name}NumOps")] = json!(count);

@@ -152,9 +152,10 @@ impl DataNodePages {
     }
 
     fn xceivers(&self) -> String {
-        let mut text = String::from("peer\tdoing\tops\tage_s\n");
+        let mut text = String::from("peer\tdoing\tops\tage_s\tbytes\n");
         for row in self.0.xceivers.list() {
-            let _ = writeln!(text, "{}\t{}\t{}\t{}", row.peer, row.doing, row.ops, row.age_seconds);
+            let (peer, doing, age) = (row.peer, &row.doing, row.age_seconds);
+            let _ = writeln!(text, "{peer}\t{doing}\t{}\t{age}\t{}", row.ops, row.bytes);
         }
         text
     }

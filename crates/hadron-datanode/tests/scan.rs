@@ -53,12 +53,13 @@ impl Fixture {
         self.node().metrics().verification_failures.get()
     }
 
-    /// Waits until the page says that the scanner came to the end of a round.
+    /// Waits until the page says that the scanner came to the end of a round and waits for the next.
     fn wait_rounds(&self, count: u64) {
         eventually("the end of a round", || {
             let page = page(self.node());
             value(&page, "Block pool scans since restart") == count.to_string()
                 && value(&page, "More blocks to scan in period") == "false"
+                && !value(&page, "Hours until next block pool scan").is_empty()
         });
     }
 

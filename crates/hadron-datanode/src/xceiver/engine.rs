@@ -7,6 +7,8 @@ use super::socket::Socket;
 use hadron_replica::{ReplicaError, ReplicaReader};
 use rustix::net::SendFlags;
 use std::io::{self, ErrorKind, IoSlice, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why sending stopped.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +102,27 @@ impl SendEngine for SendfileEngine {
                 Err(errno) => return Err(SendError::Socket(errno.into())),
             }
         }
+        Ok(())
+    }
+}
+
+/// Counts the bytes of data that another engine sends.
+pub(crate) struct CountingEngine {
+    pub(crate) engine: Box<dyn SendEngine>,
+    pub(crate) moved: Arc<AtomicU64>,
+}
+
+impl SendEngine for CountingEngine {
+    fn send(
+        &mut self,
+        stream: &Socket,
+        head: &[u8],
+        replica: &ReplicaReader,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), SendError> {
+        self.engine.send(stream, head, replica, offset, len)?;
+        self.moved.fetch_add(len as u64, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use rustix::net::RecvFlags;
 use std::io::{self, ErrorKind, Read};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Buffer for operations and acks, and for what a small file takes.
@@ -23,6 +24,8 @@ pub(crate) struct Inbox {
     start: usize,
     end: usize,
     deadline: Option<Instant>,
+    /// Bytes of data moved over the connection, either way.
+    moved: Arc<AtomicU64>,
 }
 
 impl Inbox {
@@ -33,7 +36,13 @@ impl Inbox {
             start: 0,
             end: 0,
             deadline: None,
+            moved: Arc::default(),
         }
+    }
+
+    /// Counts what comes in; who sends adds to it as well.
+    pub(crate) fn moved(&self) -> &Arc<AtomicU64> {
+        &self.moved
     }
 
     /// Until the next call, reads fail with `TimedOut` after `deadline`; the socket's own time-out holds, too.
@@ -58,7 +67,10 @@ impl Inbox {
     /// Gives the buffer back when nothing is in it: idle connections keep none.
     pub(crate) fn shrink(&mut self) {
         if self.start == self.end {
-            *self = Self::new(self.stream.clone());
+            *self = Self {
+                moved: self.moved.clone(),
+                ..Self::new(self.stream.clone())
+            };
         }
     }
 
@@ -75,6 +87,7 @@ impl Inbox {
         let room = &mut self.buffer[self.end..];
         let (count, _) = rustix::net::recv(&*self.stream, room, RecvFlags::DONTWAIT)?;
         self.end += count;
+        self.moved.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 
@@ -95,6 +108,7 @@ impl Inbox {
             match (&*self.stream).read(&mut self.buffer[self.end..]) {
                 Ok(count) => {
                     self.end += count;
+                    self.moved.fetch_add(count as u64, Ordering::Relaxed);
                     return Ok(count);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

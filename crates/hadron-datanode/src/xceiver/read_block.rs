@@ -3,7 +3,7 @@
 //! The response goes out with the first packet. A reader that stops early just closes; one that read everything sends
 //! its status, which must be read before the next operation.
 
-use super::engine::{CopyEngine, SendEngine, SendError, SendfileEngine};
+use super::engine::{CopyEngine, CountingEngine, SendEngine, SendError, SendfileEngine};
 use super::sender::{CacheAdvice, SendPlan};
 use super::{Connection, OpError, OpResult, Outcome, codec, to_peer};
 use crate::settings::SendEngineKind;
@@ -33,8 +33,11 @@ pub(super) fn run(connection: &mut Connection, op: ReadBlock, block: &mut Option
     let mut response = BytesMut::new();
     encode_response(&mut response, &read_success(&plan.format.checksum(), plan.start));
     let cache = cache_advice(connection, &op.caching);
-    let mut engine = engine(connection.shared.settings.send_engine);
-    let sent = plan.send(&connection.stream, &replica, engine.as_mut(), response.to_vec(), cache);
+    let mut engine = CountingEngine {
+        engine: engine(connection.shared.settings.send_engine),
+        moved: connection.inbox.moved().clone(),
+    };
+    let sent = plan.send(&connection.stream, &replica, &mut engine, response.to_vec(), cache);
     match sent {
         Ok(bytes) => {
             connection.shared.metrics.bytes_read.inc_by(bytes);

@@ -104,6 +104,7 @@ pub(crate) fn admit(shared: &Arc<Shared>, stream: Socket, peer: Peer) -> io::Res
         number,
         ops: 0,
     };
+    shared.xceivers.set_moved(number, connection.inbox.moved());
     // Whatever else there is, an end or an error, shows when the connection is parked.
     if matches!(connection.inbox.fill_now(), Ok(count) if count > 0) {
         start(connection);

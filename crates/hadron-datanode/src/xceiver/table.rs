@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// What a connection without an operation is doing; its number follows.
@@ -32,6 +32,7 @@ struct Row {
     since: Instant,
     ops: u64,
     doing: String,
+    moved: Arc<AtomicU64>,
 }
 
 /// Why a connection is not taken.
@@ -50,6 +51,8 @@ pub(crate) struct XceiverInfo {
     pub(crate) doing: String,
     pub(crate) ops: u64,
     pub(crate) age_seconds: u64,
+    /// Bytes that came, and bytes of data that went.
+    pub(crate) bytes: u64,
 }
 
 impl XceiverTable {
@@ -111,6 +114,7 @@ impl XceiverTable {
             since: Instant::now(),
             ops: 0,
             doing: format!("{WAITING} #1"),
+            moved: Arc::default(),
         };
         state.rows.insert(number, row);
         Ok(number)
@@ -118,6 +122,13 @@ impl XceiverTable {
 
     pub(crate) fn leave(&self, number: u64) {
         self.state.lock().rows.remove(&number);
+    }
+
+    /// Says where a connection counts its bytes.
+    pub(crate) fn set_moved(&self, number: u64, moved: &Arc<AtomicU64>) {
+        if let Some(row) = self.state.lock().rows.get_mut(&number) {
+            row.moved = moved.clone();
+        }
     }
 
     /// Notes what a connection is doing.
@@ -142,6 +153,7 @@ impl XceiverTable {
                 doing: row.doing.clone(),
                 ops: row.ops,
                 age_seconds: row.since.elapsed().as_secs(),
+                bytes: row.moved.load(Ordering::Relaxed),
             })
             .collect()
     }
