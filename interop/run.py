@@ -33,6 +33,7 @@ JUDGES = [
     ("spark_jobs", [], True),
     ("side_by_side", ["hdfs-native", "snakebite"], True),
     ("admin_tools", [], False),
+    ("cache_admin", [], False),
     ("random_ops", ["hdfs-native"], True),
     ("crash_big_file", [], False),
     ("decommission", ["hdfs-native"], False),

@@ -49,6 +49,9 @@ pub(crate) enum Command {
     /// Shows and sets storage policies as `hdfs storagepolicies` does.
     #[command(disable_help_flag = true)]
     Storagepolicies(RawArgs),
+    /// Has files kept in DataNodes' memory as `hdfs cacheadmin` does.
+    #[command(disable_help_flag = true)]
+    Cacheadmin(RawArgs),
     /// Administers a cluster as `hdfs dfsadmin` does.
     #[command(disable_help_flag = true)]
     Dfsadmin(RawArgs),
@@ -184,6 +187,7 @@ impl Command {
             Self::Debug(raw) => crate::debug::main(&raw.args),
             Self::Fs(raw) => crate::fs::main(&raw.args),
             Self::Storagepolicies(raw) => crate::storagepolicies::main(&raw.args),
+            Self::Cacheadmin(raw) => crate::cacheadmin::main(&raw.args),
             Self::Dfsadmin(raw) => crate::admin::main(&raw.args),
             Self::Fsck(raw) => crate::fsck::main(&raw.args),
             Self::Getconf(raw) => crate::getconf::main(&raw.args),

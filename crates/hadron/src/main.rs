@@ -5,6 +5,7 @@
 
 mod admin;
 mod bench;
+mod cacheadmin;
 mod cli;
 mod daemon;
 mod debug;

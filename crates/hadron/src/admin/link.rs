@@ -41,13 +41,13 @@ enum Unanswered {
 }
 
 /// The cluster that commands are for.
-pub(super) struct Link {
+pub(crate) struct Link {
     pub(super) conf: Configuration,
     user: String,
 }
 
 impl Link {
-    pub(super) fn new(conf: Configuration) -> Self {
+    pub(crate) fn new(conf: Configuration) -> Self {
         let user = std::env::var("HADOOP_USER_NAME").ok().filter(|name| !name.is_empty());
         let user = user.unwrap_or_else(|| conf.user_name().to_owned());
         Self { conf, user }
@@ -58,13 +58,14 @@ impl Link {
         self.conf.get(keys::FS_DEFAULT_FS).trim_end_matches('/').to_owned()
     }
 
-    fn namenodes(&self) -> Result<Vec<HostPort>, Failure> {
+    fn namenodes(&self) -> Result<Vec<HostPort>, HadoopError> {
         let url = self.url();
         let Some(authority) = url.strip_prefix("hdfs://").filter(|rest| !rest.is_empty()) else {
-            return Err(Failure::new(format!("FileSystem {url} is not an HDFS file system")));
+            let text = format!("FileSystem {url} is not an HDFS file system");
+            return Err(HadoopError::new(ErrorKind::IllegalArgument, text));
         };
         let found = self.conf.namenode_addresses(authority);
-        found.map_err(|error| Failure::new(error.to_string()))
+        found.map_err(|error| HadoopError::io(error.to_string()))
     }
 
     /// Calls ClientProtocol on the active NameNode.
@@ -79,13 +80,37 @@ impl Link {
         method: &str,
         request: &Q,
     ) -> Result<R, Failure> {
-        let mut last = Failure::new("no NameNode is configured");
+        Ok(self.ask_any(protocol, method, request).await?)
+    }
+
+    /// As [`Link::call`], with the server's error as it is.
+    pub(crate) async fn ask_active<Q: Message, R: Message + Default>(
+        &self,
+        method: &str,
+        request: &Q,
+    ) -> Result<R, HadoopError> {
+        self.ask_any(CLIENT_PROTOCOL, method, request).await
+    }
+
+    /// The user's home directory.
+    pub(crate) fn home(&self) -> String {
+        let prefix = self.conf.get(keys::DFS_USER_HOME_DIR_PREFIX);
+        format!("{}/{}", prefix.trim_end_matches('/'), self.user)
+    }
+
+    async fn ask_any<Q: Message, R: Message + Default>(
+        &self,
+        protocol: &'static str,
+        method: &str,
+        request: &Q,
+    ) -> Result<R, HadoopError> {
+        let mut last = HadoopError::io("no NameNode is configured");
         for at in self.namenodes()? {
             match self.ask(&at, protocol, method, request).await {
                 Ok(answer) => return Ok(answer),
-                Err(Unanswered::NotSent(error)) => last = error.into(),
-                Err(Unanswered::Sent(error)) if error.kind == ErrorKind::Standby => last = error.into(),
-                Err(Unanswered::Sent(error)) => return Err(error.into()),
+                Err(Unanswered::NotSent(error)) => last = error,
+                Err(Unanswered::Sent(error)) if error.kind == ErrorKind::Standby => last = error,
+                Err(Unanswered::Sent(error)) => return Err(error),
             }
         }
         Err(last)

@@ -23,7 +23,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::settings::GenericOptions;
-use link::{Failure, Link};
+use link::Failure;
+pub(crate) use link::Link;
 
 /// Exit code of what Hadoop ends with -1.
 const FAILED: u8 = 255;
