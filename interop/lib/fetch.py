@@ -236,10 +236,21 @@ def java_client(work, version):
     return command, ":".join(taken)
 
 
+def native_hadoop(work):
+    """Builds interop/native-hadoop; returns the folder with libhadoop.so for java.library.path."""
+    if not shutil.which("cargo"):
+        raise Absent("cargo is absent, and with it the native library for Hadoop's Java code")
+    source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "native-hadoop")
+    target = os.path.join(work, "native-hadoop")
+    with _alone(work, "native-hadoop"):
+        _run(["cargo", "build", "--release", "--locked", "--manifest-path", os.path.join(source, "Cargo.toml"), "--target-dir", target])
+    return os.path.join(target, "release")
+
+
 def everything(work):
     """Fetches all of it, the smallest first, and says what is absent."""
     wanted = [(python, "hdfs-native"), (go_client,), (hadoop, "3.3.4"), (python, "snakebite"), (python, "pyarrow"),
-              (hadoop, "2.7.3"), (hadoop, "3.4.1")]
+              (hadoop, "2.7.3"), (hadoop, "3.4.1"), (native_hadoop,)]
     for function, *arguments in wanted:
         try:
             function(work, *arguments)

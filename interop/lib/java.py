@@ -31,16 +31,19 @@ log4j.appender.err.layout.ConversionPattern=%p %c: %m%n
 """}
 
 
-def command(java, class_path, driver, scratch):
-    """The command that runs interop/java/`driver`.java; its configuration goes into a folder below `scratch`."""
+def command(java, class_path, driver, scratch, native=None):
+    """The command that runs interop/java/`driver`.java; its configuration goes into a folder below `scratch`, and the
+    native library comes from the folder `native`."""
     conf = os.path.join(scratch, "java-conf")
-    write_site(conf, {}, {})  # 2.7 insists on finding the files
+    # With a native library Java would ask it for groups; 2.7 insists on finding the files.
+    groups = {"hadoop.security.group.mapping": "org.apache.hadoop.security.ShellBasedUnixGroupsMapping"}
+    write_site(conf, groups if native else {}, {})
     for name, text in LOGGING.items():
         with open(os.path.join(conf, name), "w") as file:
             file.write(text)
     return [java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *OPENS, "-Dfile.encoding=UTF-8",
             f"-Dlog4j2.configurationFile={conf}/log4j2.properties", f"-Dlog4j.configuration=file:{conf}/log4j.properties",
-            f"-Dhadoop.home.dir={scratch}", "-cp", f"{conf}:{class_path}", os.path.join(DRIVERS, driver + ".java")]
+            f"-Dhadoop.home.dir={scratch}", *([f"-Djava.library.path={native}"] if native else []), "-cp", f"{conf}:{class_path}", os.path.join(DRIVERS, driver + ".java")]
 
 
 class JavaShell:
@@ -81,8 +84,8 @@ class JavaShell:
 class JavaDriver:
     """A driver that answers each line of tab-separated words with one line; use as a context manager."""
 
-    def __init__(self, java, class_path, driver, scratch, settings=()):
-        self.process = subprocess.Popen([*command(java, class_path, driver, scratch), *settings], stdin=subprocess.PIPE,
+    def __init__(self, java, class_path, driver, scratch, settings=(), native=None):
+        self.process = subprocess.Popen([*command(java, class_path, driver, scratch, native), *settings], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=scratch, text=True)
         line = self.process.stdout.readline().strip()
         if line != "READY":

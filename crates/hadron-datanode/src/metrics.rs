@@ -81,6 +81,10 @@ pub struct Metrics {
     pub short_circuit_replicas: Counter,
     /// Open data connections.
     pub xceivers: Gauge,
+    /// Shared memory segments of clients on this machine.
+    pub short_circuit_segments: Gauge,
+    /// Slots registered in them.
+    pub short_circuit_slots: Gauge,
     latencies: Vec<Histogram>,
     /// Per timed operation how many there were and the microseconds they took, for the beans.
     spent: [(AtomicU64, AtomicU64); TIMED_OPS.len()],
@@ -121,6 +125,12 @@ impl Metrics {
         );
         let xceivers = Gauge::default();
         registry.register("xceivers", "Open data connections", xceivers.clone());
+        let short_circuit_segments = Gauge::default();
+        let help = "Shared memory segments of clients on this machine";
+        registry.register("short_circuit_segments", help, short_circuit_segments.clone());
+        let short_circuit_slots = Gauge::default();
+        let help = "Slots registered in shared memory";
+        registry.register("short_circuit_slots", help, short_circuit_slots.clone());
         let latencies = TIMED_OPS.map(|op| {
             let histogram = Histogram::new(exponential_buckets(0.0001, 4.0, 10));
             let name = format!("{}_seconds", op.to_ascii_lowercase());
@@ -151,6 +161,8 @@ impl Metrics {
             directory_differences,
             short_circuit_replicas,
             xceivers,
+            short_circuit_segments,
+            short_circuit_slots,
             latencies: latencies.to_vec(),
             spent: std::array::from_fn(|_| (AtomicU64::new(0), AtomicU64::new(0))),
         }

@@ -30,6 +30,9 @@ impl AdminPages for DataNodePages {
     }
 
     fn metrics(&self) -> String {
+        let (segments, slots) = self.0.short_circuit.counts();
+        self.0.metrics.short_circuit_segments.set(segments as i64);
+        self.0.metrics.short_circuit_slots.set(slots as i64);
         self.0.metrics.prometheus()
     }
 
