@@ -3,20 +3,23 @@
 use crate::error::{FsError, Result};
 use crate::lease::LeaseRenewer;
 use crate::listing::Listing;
+use crate::local_addresses::LocalAddresses;
 use crate::namenode::{NameNode, NameNodeSettings};
 use crate::peers::PeerCache;
 use crate::reader::{FileReader, HedgedReads, Hedging};
 use crate::settings::ClientSettings;
+use crate::short_circuit::{ShortCircuit, ShortCircuitCounts};
 use crate::status::{
     BlockLocation, ContentSummary, FileStatus, FsStats, NodeReport, ReportKind, SafeModeAction, ServerDefaults,
 };
 use crate::writer::{self, AppendOptions, BufferPool, CreateOptions, FileWriter};
 use hadron_env::config::keys;
-use hadron_env::{Configuration, Random, SystemRandom};
+use hadron_env::{Configuration, Random, SystemClock, SystemRandom};
 use hadron_pipeline::window::WindowConfig;
 use hadron_proto::hdfs as proto;
 use hadron_types::{FsAction, FsPath, FsPermission, TimeMs};
 use std::sync::Arc;
+use tokio::net::TcpStream;
 
 /// Scheme of the URLs this client understands.
 const SCHEME: &str = "hdfs://";
@@ -38,7 +41,10 @@ pub(crate) struct Shared {
     pub(crate) user: String,
     pub(crate) authority: String,
     pub(crate) renewer: Arc<LeaseRenewer>,
-    pub(crate) peers: Arc<PeerCache>,
+    pub(crate) peers: Arc<PeerCache<TcpStream>>,
+    pub(crate) addresses: Arc<LocalAddresses>,
+    /// Absent where short-circuit reads are not configured.
+    pub(crate) short_circuit: Option<ShortCircuit>,
     pub(crate) hedging: Option<Hedging>,
     pub(crate) random: SystemRandom,
     pub(crate) buffers: Arc<BufferPool>,
@@ -91,7 +97,12 @@ impl HadronFs {
         namenode_settings.check_names().await?;
         let namenode = Arc::new(NameNode::new(user, &namenode_settings));
         let client_name = format!("DFSClient_HADRON_{}", uuid::Uuid::new_v4().simple());
+        let addresses = Arc::default();
+        let clock = Arc::new(SystemClock::new());
+        let short_circuit = ShortCircuit::new(&settings, &client_name, &addresses, clock);
         let shared = Shared {
+            addresses,
+            short_circuit,
             renewer: LeaseRenewer::new(Arc::clone(&namenode), client_name.clone()),
             peers: PeerCache::new(settings.peer_cache_capacity, settings.peer_cache_expiry),
             hedging: Hedging::new(settings.hedged_read_places, settings.hedged_read_threshold),
@@ -140,6 +151,14 @@ impl HadronFs {
     /// Idle DataNode connections this client keeps.
     pub fn idle_connections(&self) -> usize {
         self.shared.peers.len()
+    }
+    /// What this client holds for short-circuit reads; all 0 when they are not configured.
+    pub fn short_circuit_counts(&self) -> ShortCircuitCounts {
+        self.shared
+            .short_circuit
+            .as_ref()
+            .map(ShortCircuit::counts)
+            .unwrap_or_default()
     }
     /// How often this client's reads were hedged; all 0 when that is off.
     pub fn hedged_reads(&self) -> HedgedReads {

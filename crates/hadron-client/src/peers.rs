@@ -1,4 +1,4 @@
-//! Idle DataNode connections, kept for the next read (`dfs.client.socketcache.*`).
+//! Idle DataNode connections of one kind, kept for the next operation (`dfs.client.socketcache.*`).
 //!
 //! A DataNode keeps a connection for 4 s after a finished read; we keep ours shorter, so that we rarely meet its close.
 //! Invariants: at most `capacity` connections; each is closed at the latest `expiry` after it was put in, also when
@@ -7,36 +7,37 @@
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-struct Peer {
+struct Peer<S> {
     addr: String,
-    stream: TcpStream,
+    stream: S,
     since: Instant,
 }
 
-#[derive(Default)]
-struct State {
+struct State<S> {
     /// Oldest first.
-    idle: Vec<Peer>,
+    idle: Vec<Peer<S>>,
     sweeper: Option<AbortOnDropHandle<()>>,
 }
 
 /// The cache of one file system.
-pub(crate) struct PeerCache {
+pub(crate) struct PeerCache<S> {
     capacity: usize,
     expiry: Duration,
-    state: Mutex<State>,
+    state: Mutex<State<S>>,
 }
 
-impl PeerCache {
+impl<S: Send + 'static> PeerCache<S> {
     pub(crate) fn new(capacity: usize, expiry: Duration) -> Arc<Self> {
         Arc::new(Self {
             capacity,
             expiry,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                idle: Vec::new(),
+                sweeper: None,
+            }),
         })
     }
 
@@ -46,7 +47,7 @@ impl PeerCache {
     }
 
     /// Takes the youngest connection to `addr`, if there is one.
-    pub(crate) fn take(&self, addr: &str) -> Option<TcpStream> {
+    pub(crate) fn take(&self, addr: &str) -> Option<S> {
         let mut state = self.state.lock();
         remove_expired(&mut state.idle, self.expiry);
         let index = state.idle.iter().rposition(|peer| peer.addr == addr)?;
@@ -54,7 +55,7 @@ impl PeerCache {
     }
 
     /// Keeps a connection on which the DataNode waits for the next operation.
-    pub(crate) fn put(self: &Arc<Self>, addr: String, stream: TcpStream) {
+    pub(crate) fn put(self: &Arc<Self>, addr: String, stream: S) {
         if self.capacity == 0 {
             return;
         }
@@ -75,12 +76,12 @@ impl PeerCache {
     }
 }
 
-fn remove_expired(idle: &mut Vec<Peer>, expiry: Duration) {
+fn remove_expired<S>(idle: &mut Vec<Peer<S>>, expiry: Duration) {
     idle.retain(|peer| peer.since.elapsed() < expiry);
 }
 
 /// Closes connections as they expire; ends when none is left.
-async fn sweep(cache: Weak<PeerCache>, expiry: Duration) {
+async fn sweep<S: Send + 'static>(cache: Weak<PeerCache<S>>, expiry: Duration) {
     loop {
         let Some(oldest) = cache.upgrade().and_then(|cache| next_or_end(&cache)) else {
             return;
@@ -90,7 +91,7 @@ async fn sweep(cache: Weak<PeerCache>, expiry: Duration) {
 }
 
 /// When the oldest connection was put in; without any, marks the sweeper as ended.
-fn next_or_end(cache: &PeerCache) -> Option<Instant> {
+fn next_or_end<S>(cache: &PeerCache<S>) -> Option<Instant> {
     let mut state = cache.state.lock();
     remove_expired(&mut state.idle, cache.expiry);
     let oldest = state.idle.first().map(|peer| peer.since);
@@ -106,9 +107,9 @@ fn next_or_end(cache: &PeerCache) -> Option<Instant> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
-    async fn fill(cache: &Arc<PeerCache>) {
+    async fn fill(cache: &Arc<PeerCache<TcpStream>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         for name in ["a", "b", "c"] {

@@ -1,7 +1,9 @@
 //! Reading one file, block by block, from whichever replica works.
 //!
-//! What it does not do: short-circuit reads, erasure coding.
-//! Invariants: bytes are given out only after their chunk matched its checksum; a DataNode that failed is not asked
+//! Replicas on this machine are read from their files where the DataNode passes them.
+//! What it does not do: erasure coding.
+//! Invariants: bytes are given out only after their chunk matched its checksum (zero-copy reads and
+//! unverified local reads excepted, which callers ask for); a DataNode that failed is not asked
 //! again for this file until every other replica of a block failed too, but for a connection that merely broke, which is
 //! made again once; what arrives is not copied until it reaches the caller's buffer.
 
@@ -9,26 +11,38 @@ mod attempt;
 mod block;
 mod hedged;
 mod joined;
+mod local;
 mod locations;
+mod ranges;
+mod source;
 mod visible_length;
+mod zero_copy;
 
 pub use hedged::HedgedReads;
 pub(crate) use hedged::Hedging;
+pub use source::ReadStatistics;
+pub use zero_copy::ZeroCopy;
 
-use crate::error::Result;
+use crate::error::{FsError, Result};
 use crate::fs::Shared;
 use attempt::Attempt;
-use block::{BlockReader, ReadFault};
+use block::ReadFault;
 use bytes::{Buf, Bytes};
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
 use hadron_types::FsPath;
 use joined::Joined;
 use locations::Locations;
+use source::Source;
 use std::io::{self, SeekFrom};
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
+
+/// Ranges of [`FileReader::read_ranges`] that are read at a time.
+const MAX_READS_AT_ONCE: usize = 16;
 
 /// Reads one file from a position that moves ([`AsyncRead`], [`AsyncSeek`], [`FileReader::next_chunk`]), or anywhere
 /// ([`FileReader::read_at`]).
@@ -42,12 +56,12 @@ pub struct FileReader {
 
 enum State {
     /// The connection that stands at `pos + chunk.len()`, if one is open.
-    Idle(Option<Box<BlockReader>>),
+    Idle(Option<Source>),
     /// Fetching what follows.
     Fetching(BoxFuture<'static, Fetched>),
 }
 
-type Fetched = (Result<Bytes>, Option<Box<BlockReader>>);
+type Fetched = (Result<Bytes>, Option<Source>);
 
 impl FileReader {
     pub(crate) async fn open(shared: Arc<Shared>, path: &FsPath) -> Result<Self> {
@@ -113,6 +127,49 @@ impl FileReader {
         Ok(joined.into_bytes())
     }
 
+    /// Reads several ranges, each as [`FileReader::read_at`] does; neighbours are read together.
+    pub async fn read_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let reads = ranges::combine(ranges).into_iter().map(|combined| async move {
+            let range = combined.range;
+            let bytes = self
+                .read_at(range.start, (range.end.saturating_sub(range.start)) as usize)
+                .await?;
+            Ok::<_, FsError>((range.start, bytes, combined.members))
+        });
+        let mut parts = vec![Bytes::new(); ranges.len()];
+        let mut reads = stream::iter(reads).buffer_unordered(MAX_READS_AT_ONCE);
+        while let Some((start, bytes, members)) = reads.try_next().await? {
+            for number in members {
+                let range = &ranges[number];
+                let place = |at: u64| (at.saturating_sub(start) as usize).min(bytes.len());
+                parts[number] = bytes.slice(place(range.start)..place(range.end.max(range.start)));
+            }
+        }
+        Ok(parts)
+    }
+
+    /// The bytes that follow, at most `max_len`, as they lie in the memory of this machine, and moves behind them. `None`,
+    /// and the position stays, when they cannot be had without a copy: the block is not on this machine, cannot be mapped,
+    /// or nobody vouches for its bytes, which means that the DataNode does not keep it locked in memory and neither
+    /// `skip_checksums` nor the settings make do without checksums. Also at the end of the file.
+    pub async fn read_zero_copy(&mut self, max_len: usize, skip_checksums: bool) -> Result<Option<ZeroCopy>> {
+        let end = self.pos.saturating_add(max_len as u64).min(self.len());
+        if end <= self.pos {
+            return Ok(None);
+        }
+        let Some(bytes) = self.locations.map_local(self.pos, end, skip_checksums).await? else {
+            return Ok(None);
+        };
+        self.locations.served().add_zero_copy(bytes.len());
+        self.seek_to(self.pos + bytes.len() as u64);
+        Ok(Some(bytes))
+    }
+
+    /// How the bytes that this reader read so far came here.
+    pub fn statistics(&self) -> ReadStatistics {
+        self.locations.served().read()
+    }
+
     /// Moves to `offset`, which may be beyond the end (reads then give nothing).
     pub fn seek_to(&mut self, offset: u64) {
         let ahead = offset.checked_sub(self.pos);
@@ -160,7 +217,7 @@ impl FileReader {
 
 /// Fetches what follows `pos`, over `block` if it stands there, trying replicas until one works. Reads at most up to
 /// `end`, and not beyond the block. Empty only when the file ends at `pos`.
-async fn fetch(locations: Arc<Locations>, pos: u64, end: u64, block: Option<Box<BlockReader>>) -> Fetched {
+async fn fetch(locations: Arc<Locations>, pos: u64, end: u64, block: Option<Source>) -> Fetched {
     let mut attempt = Attempt::default();
     let fetched = try_fetch(&locations, pos, end, block, &mut attempt).await;
     locations.report_corrupt(&mut attempt).await;
@@ -174,9 +231,9 @@ async fn try_fetch(
     locations: &Locations,
     pos: u64,
     end: u64,
-    block: Option<Box<BlockReader>>,
+    block: Option<Source>,
     attempt: &mut Attempt,
-) -> Result<(Bytes, Option<Box<BlockReader>>)> {
+) -> Result<(Bytes, Option<Source>)> {
     let mut block = block.filter(|block| block.file_position() == pos);
     loop {
         let mut reader = match block.take() {
@@ -185,8 +242,8 @@ async fn try_fetch(
                 let Some(asked) = locations.choose(pos, end, attempt).await? else {
                     return Ok((Bytes::new(), None));
                 };
-                match BlockReader::open(Arc::clone(locations.shared()), asked.clone()).await {
-                    Ok(reader) => Box::new(reader),
+                match Source::open(locations, &asked).await {
+                    Ok(reader) => reader,
                     Err(fault) => {
                         locations.note_fault(&asked, &fault, attempt);
                         continue;
@@ -194,7 +251,7 @@ async fn try_fetch(
                 }
             }
         };
-        match reader.next_bytes().await {
+        match reader.next_bytes(locations).await {
             Ok(Some(bytes)) => {
                 // The connection goes back to the cache as soon as its last byte is here.
                 let rest = if reader.is_at_end() {

@@ -1,6 +1,7 @@
 //! The client's settings as plain values, out of Hadoop's keys. Defaults live in `hadron_env::config::keys`.
 
 use crate::error::{FsError, Result};
+use crate::short_circuit::ShortCircuitSettings;
 use crate::umask::parse_umask;
 use hadron_env::Configuration;
 use hadron_env::config::{keys, parse_size};
@@ -72,6 +73,8 @@ pub struct ClientSettings {
     pub drop_behind_writes: Option<bool>,
     /// `readahead` of the caching strategy.
     pub readahead: Option<i64>,
+    /// Reads of local replicas.
+    pub short_circuit: ShortCircuitSettings,
 }
 
 impl ClientSettings {
@@ -151,6 +154,7 @@ impl ClientSettings {
                 .get(keys::DFS_CLIENT_CACHE_READAHEAD)
                 .and_then(|text| parse_size(&text).ok())
                 .and_then(|bytes| i64::try_from(bytes).ok()),
+            short_circuit: ShortCircuitSettings::from_configuration(conf),
         })
     }
 

@@ -10,7 +10,6 @@
 //! Invariant: the first failure is kept and given to every later call.
 
 mod buffers;
-mod local;
 mod mend;
 mod options;
 mod payload;

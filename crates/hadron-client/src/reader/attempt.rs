@@ -117,6 +117,7 @@ mod tests {
                 attempt.note_corrupt(&BlockRange {
                     located: Arc::clone(&located),
                     node: *node,
+                    is_open: false,
                     range: 0..1,
                 });
             }
@@ -146,6 +147,7 @@ mod tests {
             attempt.note_corrupt(&BlockRange {
                 located: located(block, nodes),
                 node,
+                is_open: false,
                 range: 0..1,
             });
         }

@@ -39,6 +39,8 @@ pub(crate) enum ReadFault {
 pub(crate) struct BlockRange {
     pub(crate) located: Arc<proto::LocatedBlockProto>,
     pub(crate) node: usize,
+    /// Whether the block is being written, as far as is known.
+    pub(crate) is_open: bool,
     /// Positions in the block.
     pub(crate) range: Range<u64>,
 }

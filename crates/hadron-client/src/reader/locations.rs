@@ -7,10 +7,14 @@
 
 use super::attempt::{Attempt, round_wait};
 use super::block::{BlockRange, ReadFault};
+use super::local::{Anchor, LocalBlock};
+use super::source::Served;
 use super::visible_length::visible_length;
+use super::zero_copy::ZeroCopy;
 use crate::datanode;
 use crate::error::{FsError, Result};
 use crate::fs::{Shared, text};
+use crate::short_circuit::{Opened, ShortCircuit};
 use hadron_proto::hdfs as proto;
 use hadron_types::{ExtendedBlock, FsPath, StorageType};
 use parking_lot::Mutex;
@@ -19,13 +23,22 @@ use std::sync::Arc;
 
 /// Located blocks that are kept for one open file; beyond it those first in the file are forgotten.
 const MAX_KEPT_BLOCKS: usize = 10_000;
+/// Local replicas whose descriptors one open file keeps at hand; beyond it the oldest goes back to the cache.
+const MAX_LOCAL_BLOCKS: usize = 8;
+/// Bytes read at once from local replicas at most where short-circuit reads are not configured, which is never asked.
+const DEFAULT_LOCAL_STEP: usize = 1024 * 1024;
 
 /// The map of one open file.
 pub(super) struct Locations {
     shared: Arc<Shared>,
     path: FsPath,
     file_len: u64,
+    /// The block that was being written when the file was opened.
+    open_block: Option<u64>,
     known: Mutex<Known>,
+    /// Local replicas in use: block, DataNode, files. Oldest first.
+    local: Mutex<Vec<(u64, String, Arc<LocalBlock>)>>,
+    served: Served,
 }
 
 #[derive(Default)]
@@ -76,8 +89,10 @@ impl Locations {
         let mut known = Known::default();
         let complete_len = found.file_length;
         let mut file_len = complete_len;
+        let mut open_block = None;
         if let Some(mut last) = found.last_block {
             if !found.is_last_block_complete {
+                open_block = Some(last.b.block_id);
                 file_len += visible;
                 last.b.num_bytes = Some(visible);
                 last.offset = complete_len;
@@ -97,7 +112,10 @@ impl Locations {
             shared,
             path: path.clone(),
             file_len,
+            open_block,
             known: Mutex::new(known),
+            local: Mutex::default(),
+            served: Served::default(),
         }
     }
 
@@ -106,6 +124,103 @@ impl Locations {
     }
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// How the bytes of this file were read.
+    pub(super) fn served(&self) -> &Served {
+        &self.served
+    }
+    /// Counts bytes that a DataNode sent.
+    pub(super) fn count_from_node(&self, asked: &BlockRange, bytes: usize) {
+        let ip = asked.info().id.ip_addr.as_str();
+        let is_local = self.shared.addresses.has(ip);
+        self.served.add_from_node(bytes, is_local);
+    }
+
+    /// Bytes read at once from local replicas.
+    pub(super) fn local_step(&self) -> usize {
+        let settings = self.shared.short_circuit.as_ref().map(ShortCircuit::settings);
+        settings.map_or(DEFAULT_LOCAL_STEP, |settings| settings.buffer_size)
+    }
+
+    /// The files of the replica `asked`, if they can be had: the block is not being written, and its DataNode is on this
+    /// machine and passes them. Errors: the block token was refused, or the files cannot be looked at.
+    pub(super) async fn open_local(
+        &self,
+        asked: &BlockRange,
+    ) -> std::result::Result<Option<Arc<LocalBlock>>, ReadFault> {
+        let Some(short_circuit) = self.shared.short_circuit.as_ref().filter(|_| !asked.is_open) else {
+            return Ok(None);
+        };
+        let (block, node) = (asked.located.b.block_id, asked.info().id.datanode_uuid.as_str());
+        let at_hand = {
+            let local = self.local.lock();
+            let found = local.iter().find(|(id, name, _)| *id == block && name == node);
+            found.map(|(_, _, opened)| Arc::clone(opened))
+        };
+        if let Some(opened) = at_hand {
+            if !opened.replica().is_stale() {
+                return Ok(Some(opened));
+            }
+            // `opened` outlives the lock, so that nothing is closed under it.
+            self.local.lock().retain(|(_, _, other)| !Arc::ptr_eq(other, &opened));
+        }
+        let replica = match short_circuit.open(&asked.located, asked.info()).await {
+            Opened::Local(replica) => replica,
+            Opened::Token(text) => return Err(ReadFault::Token(text)),
+            Opened::Elsewhere => return Ok(None),
+        };
+        let skip = short_circuit.settings().skip_checksum;
+        let opened = Arc::new(LocalBlock::new(replica, short_circuit.buffers(), skip)?);
+        // Goes back to the cache outside the lock.
+        let _oldest;
+        let mut local = self.local.lock();
+        if local.len() >= MAX_LOCAL_BLOCKS {
+            _oldest = local.remove(0);
+        }
+        local.push((block, node.to_owned(), Arc::clone(&opened)));
+        Ok(Some(opened))
+    }
+
+    /// The stretch of `pos..end` that is in the block at `pos`, mapped; `None` if that cannot be done, see
+    /// [`super::FileReader::read_zero_copy`].
+    pub(super) async fn map_local(&self, pos: u64, end: u64, skip_checksums: bool) -> Result<Option<ZeroCopy>> {
+        let short_circuit = self.shared.short_circuit.as_ref();
+        if !short_circuit.is_some_and(|short_circuit| short_circuit.settings().mmap_enabled) {
+            return Ok(None);
+        }
+        let mut attempt = Attempt::default();
+        let Some(asked) = self.choose(pos, end, &mut attempt).await? else {
+            return Ok(None);
+        };
+        let opened = match self.open_local(&asked).await {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(None),
+            Err(fault) => {
+                // The copying read that follows meets it too, and knows what to do.
+                tracing::debug!(path = %self.path, %fault, "no zero-copy read");
+                return Ok(None);
+            }
+        };
+        let needs_anchor = opened.verifies() && !skip_checksums;
+        if needs_anchor && !opened.replica().add_anchor() {
+            return Ok(None);
+        }
+        let anchor = needs_anchor.then(|| Anchor(opened.replica()));
+        let Ok(len) = usize::try_from(asked.located.b.num_bytes()) else {
+            return Ok(None);
+        };
+        let Some(mapped) = opened.replica().mapped(len).await else {
+            return Ok(None);
+        };
+        anchor.into_iter().for_each(std::mem::forget);
+        let range = asked.range.start as usize..asked.range.end as usize;
+        Ok(Some(ZeroCopy::new(
+            mapped,
+            range,
+            Arc::clone(opened.replica()),
+            needs_anchor,
+        )))
     }
 
     /// Chooses the replica from which to read what is at `pos`, up to `end` or the end of its block. When every one
@@ -148,6 +263,7 @@ impl Locations {
         Some(BlockRange {
             range: pos - located.offset..block_end.min(end.saturating_sub(located.offset)),
             node,
+            is_open: self.open_block == Some(located.b.block_id),
             located: Arc::clone(located),
         })
     }

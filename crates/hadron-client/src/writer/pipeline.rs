@@ -3,10 +3,10 @@
 //! What it does not do: decide what to send or what an ack means (the window does). Cancel safe throughout: a packet
 //! that is half written stays half written and goes on with the next call.
 
-use super::local::is_local_address;
 use super::payload::Payload;
 use crate::datanode::{self, Incoming, within};
 use crate::fs::Shared;
+use crate::local_addresses::is_local_address;
 use bytes::{Buf, Bytes};
 use hadron_pipeline::packet::{PipelineAck, Stage, Status};
 use hadron_pipeline::window::{Transmit, Trouble};

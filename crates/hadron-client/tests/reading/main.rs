@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod fakes;
+mod local;
+#[path = "../../src/short_circuit/scripted.rs"]
+#[allow(dead_code)] // others use the rest
+mod socket;
 
 use fakes::{Block, DataNode, File, NameNode, Visible};
 use hadron_client::{FileReader, FsError, HadronFs, HedgedReads};

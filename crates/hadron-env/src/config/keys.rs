@@ -595,6 +595,20 @@ keys! {
         "Descriptors kept.";
     DFS_CLIENT_READ_SHORTCIRCUIT_STREAMS_CACHE_EXPIRY: Time "ms" "dfs.client.read.shortcircuit.streams.cache.expiry.ms" = Some("300000"),
         "How long they are kept.";
+    DFS_DOMAIN_SOCKET_DISABLE_INTERVAL: Time "s" "dfs.domain.socket.disable.interval.seconds" = Some("600"),
+        "How long a path that failed is left alone; 0: not at all.";
+    DFS_CLIENT_MMAP_ENABLED: Bool "" "dfs.client.mmap.enabled" = Some("true"),
+        "Whether blocks may be mapped for zero-copy reads.";
+    DFS_CLIENT_MMAP_CACHE_SIZE: Count "" "dfs.client.mmap.cache.size" = Some("256"),
+        "Mapped blocks kept that nobody reads.";
+    DFS_CLIENT_MMAP_CACHE_TIMEOUT: Time "ms" "dfs.client.mmap.cache.timeout.ms" = Some("3600000"),
+        "How long they stay mapped.";
+    DFS_CLIENT_MMAP_RETRY_TIMEOUT: Time "ms" "dfs.client.mmap.retry.timeout.ms" = Some("300000"),
+        "Wait after a block could not be mapped.";
+    DFS_CLIENT_SHORT_CIRCUIT_REPLICA_STALE_THRESHOLD: Time "ms" "dfs.client.read.short.circuit.replica.stale.threshold.ms" = Some("1800000"),
+        "Age at which descriptors without a slot in shared memory are asked for anew.";
+    DFS_SHORT_CIRCUIT_SHARED_MEMORY_WATCHER_INTERRUPT_CHECK: Time "ms" "dfs.short.circuit.shared.memory.watcher.interrupt.check.ms" = Some("60000"),
+        "0 or less: no shared memory with DataNodes. Hadron's watcher needs no such check.";
     // RPC.
     DFS_NAMENODE_HANDLER_COUNT: Count "" "dfs.namenode.handler.count" = Some("10"),
         "Handlers of the NameNode's RPC.";
