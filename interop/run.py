@@ -48,6 +48,7 @@ JUDGES = [
     ("pipeline_faults", ["hdfs-native"], False),
     ("mixed_pipelines", [], False),
     ("short_circuit", [], False),
+    ("takeover", [], False),
     ("fuzz_ports", ["hdfs-native"], False),
 ]
 LIMIT_SECONDS = 900

@@ -7,9 +7,7 @@ and replicas on both makes of DataNodes are alike.
 """
 
 import contextlib
-import glob
 import os
-import re
 import sys
 import time
 
@@ -19,6 +17,7 @@ from lib import apache, fetch  # noqa: E402
 from lib.children import fixed_ports  # noqa: E402
 from lib.cluster import Daemons  # noqa: E402
 from lib.datanodes import unlike  # noqa: E402
+from lib.guests import Node, our_guest, their_guest  # noqa: E402
 from lib.judge import Judge, wait_until  # noqa: E402
 from lib.streams import Clients, Refused, Silent  # noqa: E402
 
@@ -34,52 +33,11 @@ SETTINGS = {"dfs.replication": "3", "dfs.blocksize": "1048576", "dfs.heartbeat.i
 CLIENT = {"dfs.client.socket-timeout": 8000, "dfs.client.block.write.replace-datanode-on-failure.best-effort": "true"}
 
 
-class Node:
-    """A DataNode of either make: where its data is, how to kill it and start it again."""
-
-    def __init__(self, make, folder, children, name, start):
-        self.make, self.folder, self.children, self.name, self.start = make, folder, children, name, start
-
-    def holds_open(self):
-        """(block id, stamp) of the replicas being written, and of what a pipeline left behind."""
-        return {tuple(map(int, re.search(r"blk_(\d+)_(\d+)", path).groups()))
-                for path in glob.glob(f"{self.folder}/current/BP-*/current/rbw/blk_*.meta")}
-
-
 def in_pipeline(nodes):
     """Those that hold the newest open block with its newest stamp."""
     held = [(node, node.holds_open()) for node in nodes]
     newest = max((replica for _, replicas in held for replica in replicas), default=None)
     return [node for node, replicas in held if newest in replicas]
-
-
-def our_guest(ours, theirs, number):
-    """One of our DataNodes below Apache's NameNode."""
-    name = f"guest{number}"
-    ports = fixed_ports(3)
-    folder = f"{ours.folder}/{name}"
-    ours.configure(name, {**SETTINGS, "dfs.namenode.rpc-address": f"127.0.0.1:{theirs.rpc_port}", "fs.defaultFS": theirs.url,
-                          "dfs.datanode.address": f"127.0.0.1:{ports[0]}", "dfs.datanode.http.address": f"127.0.0.1:{ports[1]}",
-                          "dfs.datanode.ipc.address": f"127.0.0.1:{ports[2]}", "dfs.datanode.hostname": "127.0.0.1",
-                          "dfs.datanode.data.dir": f"file://{folder}"})
-    start = lambda: ours.launch(name, "datanode")  # noqa: E731
-    start()
-    return Node("hadron", folder, ours.children, name, start)
-
-
-def their_guest(theirs, ours, number):
-    """One of Apache's DataNodes below our NameNode."""
-    name = f"guest{number}"
-    ports = fixed_ports(3)
-    folder = f"{theirs.folder}/{name}"
-    os.makedirs(folder, mode=0o700)
-    theirs.configure(name, {**SETTINGS, "dfs.namenode.rpc-address": f"127.0.0.1:{ours.rpc_port}", "fs.defaultFS": ours.url,
-                            "dfs.datanode.address": f"127.0.0.1:{ports[0]}", "dfs.datanode.http.address": f"127.0.0.1:{ports[1]}",
-                            "dfs.datanode.ipc.address": f"127.0.0.1:{ports[2]}", "dfs.datanode.hostname": "127.0.0.1",
-                            "dfs.datanode.data.dir": f"file://{folder}"})
-    start = lambda: theirs.children.launch(name, theirs.java(name, "datanode.DataNode", heap="-Xmx512m"))  # noqa: E731
-    start()
-    return Node("apache", folder, theirs.children, name, start)
 
 
 def journeys(judge, name, clients, nodes):
@@ -208,7 +166,7 @@ def main():
         print(f"  Apache's cluster: {time.monotonic() - started:.1f} s", flush=True)
 
         started = time.monotonic()
-        guests = [our_guest(ours, theirs, number) for number in range(2)]
+        guests = [our_guest(ours, theirs, f"guest{number}", SETTINGS) for number in range(2)]
         # With one of Apache's gone, every pipeline of three has both makes.
         theirs.children.kill("dn2")
         nodes = [*nodes[:2], *guests]
@@ -232,7 +190,7 @@ def main():
                                   zip(["", "http.", "ipc."], fixed_ports(3))}})
         ours.start_datanode(1)
         second = Node("hadron", ours.data(1), ours.children, "dn1", lambda: ours.start_datanode(1))
-        nodes = [own, second, *(their_guest(theirs, ours, number) for number in (2, 3))]
+        nodes = [own, second, *(their_guest(theirs, ours, f"guest{number}", SETTINGS) for number in (2, 3))]
         spread(judge, clients, nodes, "our NameNode uses Apache's DataNodes")
         journeys(judge, "our NameNode, DataNodes of both", clients, nodes)
         alike(judge, "our NameNode, DataNodes of both", nodes, 3)

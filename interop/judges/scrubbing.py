@@ -9,7 +9,6 @@ files on the disks are right and Java's client has read the right bytes at every
 import contextlib
 import glob
 import os
-import re
 import sys
 import time
 
@@ -19,14 +18,12 @@ from lib import apache, fetch  # noqa: E402
 from lib.children import fixed_ports  # noqa: E402
 from lib.cluster import Daemons  # noqa: E402
 from lib.datanodes import replicas, unlike  # noqa: E402
-from lib.java import JavaShell  # noqa: E402
 from lib.judge import Judge, wait_until  # noqa: E402
 from lib.streams import Clients  # noqa: E402
+from lib.tools import VERSION, Tools  # noqa: E402
 
 LIMIT_SECONDS = 45
 LENGTH = 700_000
-# The clients of 3.3.4 come without fsck.
-VERSION = "2.7.3"
 SETTINGS = {"dfs.replication": "3", "dfs.blocksize": "1048576", "dfs.heartbeat.interval": "1",
             "dfs.namenode.heartbeat.recheck-interval": "500", "dfs.namenode.replication.interval": "1",
             "dfs.namenode.redundancy.interval.seconds": "1", "dfs.namenode.replication.pending.timeout-sec": "5",
@@ -37,33 +34,6 @@ BLOCKS_AWAKE = {"internal.dfs.datanode.scan.period.ms.key": "1000", "dfs.block.s
                 "dfs.datanode.directoryscan.interval": "-1"}
 DIRECTORIES_AWAKE = {"dfs.datanode.scan.period.hours": "-1", "dfs.datanode.directoryscan.interval": "1"}
 CLIENT = {"dfs.client.socket-timeout": 8000}
-
-
-class Tools:
-    """Hadoop's fsck."""
-
-    def __init__(self, judge, url, http):
-        java, class_path = fetch.java_client(judge.work, VERSION)
-        settings = {"dfs.namenode.http-address": http.removeprefix("http://")}
-        self.shell = JavaShell(java, class_path, url, judge.scratch, settings=settings, driver="ToolDriver")
-
-    def fsck(self, *words):
-        return self.shell("org.apache.hadoop.hdfs.tools.DFSck", *words)[1]
-
-    def corrupt(self, block):
-        """How many corrupt replicas fsck sees."""
-        found = re.search(r"No. of corrupted Replica: (\d+)", self.fsck("-blockId", f"blk_{block}"))
-        return int(found.group(1)) if found else None
-
-    def healthy(self, path):
-        out = self.fsck(path)
-        return "is HEALTHY" in out and re.search(r"Under-replicated blocks:\s+0\b", out) is not None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.shell.__exit__()
 
 
 def files_of(folder, block):

@@ -62,8 +62,15 @@ const RESTART_SUFFIX: &str = ".restart";
 
 /// The directory of a finalized block below `finalized`, by layout -57.
 pub fn finalized_dir(id: BlockId) -> PathBuf {
-    let first = (id.0 >> 16) & 0x1f;
-    let second = (id.0 >> 8) & 0x1f;
+    finalized_dir_of(LAYOUT_VERSION, id)
+}
+
+/// As [`finalized_dir`] by the layout that a storage directory says it has: software of that layout looks for a block
+/// where the formula puts it, and may get the directory back.
+pub fn finalized_dir_of(layout: i32, id: BlockId) -> PathBuf {
+    let mask = if layout == LAYOUT_VERSION { 0x1f } else { 0xff };
+    let first = (id.0 >> 16) & mask;
+    let second = (id.0 >> 8) & mask;
     Path::new(&format!("subdir{first}")).join(format!("subdir{second}"))
 }
 
@@ -144,6 +151,17 @@ mod tests {
             (-9223372036854775792, "subdir0/subdir0"),
         ] {
             assert_eq!(finalized_dir(BlockId(id)), Path::new(dir), "{id}");
+        }
+    }
+
+    #[test]
+    fn older_directories_keep_their_formula() {
+        let id = BlockId(1073741824 + 65536 * 33 + 256 * 250);
+        for (layout, dir) in [
+            (LAYOUT_VERSION, "subdir1/subdir26"),
+            (OLDEST_LAYOUT_VERSION, "subdir33/subdir250"),
+        ] {
+            assert_eq!(finalized_dir_of(layout, id), Path::new(dir), "{layout}");
         }
     }
 

@@ -53,7 +53,7 @@ pub(crate) fn load_volume(home: &Arc<PoolVolume>, now_ms: u64) -> ReplicaResult<
                 tracing::warn!(block = %id, dir = %dir.display(), "finalized replica without meta file");
                 UNKNOWN_STAMP
             });
-            let expected = home.finalized().join(layout::finalized_dir(id));
+            let expected = home.block_dir(id);
             let misplaced = (dir != expected).then(|| shared_dir.get_or_insert_with(|| Arc::new(dir.clone())).clone());
             let replica = Finalized {
                 stamp,

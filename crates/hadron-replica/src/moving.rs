@@ -43,7 +43,7 @@ impl Pool {
             ..old.clone()
         };
         if !self.swap_moved(block, &old, &now, &target) {
-            let dir = target.finalized().join(layout::finalized_dir(block.id));
+            let dir = target.block_dir(block.id);
             for name in names(block) {
                 remove_counted(&target, &dir.join(name));
             }
@@ -86,7 +86,7 @@ impl Pool {
     /// Copies and verifies both files into `tmp` of `target`, and moves them to their place there.
     fn copy_onto(&self, block: &Block, target: &PoolVolume) -> ReplicaResult<()> {
         let (disk, tmp) = (target.disk(), target.tmp());
-        let place = target.finalized().join(layout::finalized_dir(block.id));
+        let place = target.block_dir(block.id);
         let reader = ReplicaReader::open(self, block, 0, Duration::ZERO)?;
         let format = reader.format();
         let (data, meta) = create_files(disk, &tmp, &place, block, format)?;

@@ -310,7 +310,7 @@ impl Pool {
         }
         let number = replica.enter(new.interrupt);
         let dir = replica.dir(state);
-        let to = home.finalized().join(layout::finalized_dir(block.id));
+        let to = home.block_dir(block.id);
         match create_files(home.disk(), &dir, &to, block, new.format) {
             Ok((data, meta)) => {
                 replica.count_used(META_HEADER_LEN as i64);
@@ -447,7 +447,7 @@ impl Pool {
         };
         state::after(Some(state), Step::Finalize).ok_or_else(|| wrong(block.id, state, "finalize"))?;
         let from = replica.dir(state);
-        let to = replica.home.finalized().join(layout::finalized_dir(block.id));
+        let to = replica.home.block_dir(block.id);
         // The data file's rename is the commit: loading puts a replica whose meta file went first together again.
         self.move_both(replica, &from, &to, block.generation_stamp)?;
         let disk = replica.home.disk();
@@ -864,9 +864,7 @@ impl Pool {
     pub(crate) fn finalized_dir(&self, id: BlockId, finalized: &Finalized) -> PathBuf {
         match &finalized.dir {
             Some(dir) => dir.as_ref().clone(),
-            None => self.volumes[usize::from(finalized.volume)]
-                .finalized()
-                .join(layout::finalized_dir(id)),
+            None => self.volumes[usize::from(finalized.volume)].block_dir(id),
         }
     }
 }

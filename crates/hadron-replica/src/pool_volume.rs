@@ -8,6 +8,7 @@ use crate::identity::{PoolIdentity, incompatible};
 use crate::layout;
 use crate::volume::Volume;
 use hadron_env::disk::Open;
+use hadron_types::BlockId;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,6 +22,8 @@ pub(crate) struct PoolVolume {
     pub(crate) volume: Arc<Volume>,
     pub(crate) index: u16,
     dir: PathBuf,
+    /// The layout its directories have, and keep.
+    layout: i32,
     used: AtomicI64,
 }
 
@@ -30,10 +33,13 @@ impl PoolVolume {
         let name = layout::pool_dir_name(&identity.pool)
             .ok_or_else(|| incompatible(volume.dir(), format!("block pool id {} is malformed", identity.pool)))?;
         let dir = volume.dir().join(layout::CURRENT).join(name);
+        let identity = volume.identity();
+        let layout = identity.map_or(layout::LAYOUT_VERSION, |identity| identity.layout_version);
         Ok(Self {
             volume,
             index,
             dir,
+            layout,
             used: AtomicI64::new(0),
         })
     }
@@ -76,6 +82,10 @@ impl PoolVolume {
     }
     pub(crate) fn finalized(&self) -> PathBuf {
         self.dir.join(layout::CURRENT).join(layout::FINALIZED)
+    }
+    /// Where a finished replica of the block belongs.
+    pub(crate) fn block_dir(&self, id: BlockId) -> PathBuf {
+        self.finalized().join(layout::finalized_dir_of(self.layout, id))
     }
     pub(crate) fn rbw(&self) -> PathBuf {
         self.dir.join(layout::CURRENT).join(layout::RBW)

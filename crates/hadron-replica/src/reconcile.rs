@@ -374,7 +374,7 @@ impl Comparison<'_> {
     }
 
     fn finalized_at(&self, id: BlockId, dir: &Path, len: u64, meta: Option<GenerationStamp>) -> Finalized {
-        let expected = self.home.finalized().join(layout::finalized_dir(id));
+        let expected = self.home.block_dir(id);
         Finalized {
             stamp: meta.unwrap_or(UNKNOWN_STAMP),
             len,

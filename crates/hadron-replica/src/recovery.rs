@@ -248,7 +248,7 @@ impl Pool {
         let (to, other_dir) = match &running.original {
             Entry::Finalized(finalized) => (dir.clone(), finalized.dir.clone()),
             _ => {
-                let to = home.finalized().join(layout::finalized_dir(now.id));
+                let to = home.block_dir(now.id);
                 // Meta first: the data file's rename is what loading goes by.
                 for name in [&meta, &data] {
                     move_file(disk, &dir.join(name), &to, name)?;
@@ -294,7 +294,7 @@ impl Pool {
         let (data, meta) = (layout::data_name(id), layout::meta_name(id, copy.generation_stamp));
         self.claim(&copy)?;
         let made = copy_cut(place, &copy, home).and_then(|len| {
-            let to = home.finalized().join(layout::finalized_dir(id));
+            let to = home.block_dir(id);
             for name in [&meta, &data] {
                 move_file(home.disk(), &home.tmp().join(name), &to, name)?;
             }

@@ -444,7 +444,8 @@ fn a_replica_that_was_moved_is_found_and_of_two_the_newer_stays() {
 #[test]
 fn a_volume_that_was_taken_away_is_not_taken_for_lost_replicas() {
     let fixture = Fixture::new(1);
-    let known = fixture.write(1, 300);
+    fixture.write(1, 300);
+    let data = fixture.paths(1).data;
     let dir = fixture.dirs[0].path();
     let aside = dir.with_extension("aside");
     fs::rename(dir, &aside).unwrap();
@@ -452,6 +453,7 @@ fn a_volume_that_was_taken_away_is_not_taken_for_lost_replicas() {
         .store
         .reconcile(&POOL.into(), 0, &mut || true, &mut |repair| panic!("{repair:?}"));
     assert!(done.is_err());
+    // Its check, which the error ordered, may have taken it out of use meanwhile; the replica's files are what counts.
     fs::rename(&aside, dir).unwrap();
-    assert_eq!(fixture.report(), [known]);
+    assert!(data.exists());
 }
