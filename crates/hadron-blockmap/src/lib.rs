@@ -11,6 +11,7 @@
 //!
 //! Every `now: TimeMs` must come from one clock that never runs backwards; it may have the wall clock's origin.
 
+pub mod balancer;
 mod caching;
 mod classify;
 mod cluster;
