@@ -119,6 +119,11 @@ impl HadronFs {
         })
     }
 
+    /// For other parts of this crate.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// `hdfs://host:port` or `hdfs://nameservice`, as given.
     pub fn uri(&self) -> String {
         format!("{SCHEME}{}", self.shared.authority)

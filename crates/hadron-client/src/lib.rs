@@ -9,6 +9,7 @@
 //!
 //! Everything here needs a tokio runtime with time and I/O enabled.
 
+pub mod balancer;
 mod datanode;
 mod error;
 mod fs;

@@ -42,8 +42,13 @@ pub(crate) struct NameNode {
 impl NameNode {
     /// Names the servers; connects nothing yet.
     pub(crate) fn new(user: &str, settings: &NameNodeSettings) -> Self {
+        Self::speaking(CLIENT_PROTOCOL, user, settings)
+    }
+
+    /// As [`Self::new`] for another of the NameNode's protocols.
+    pub(crate) fn speaking(protocol: &'static str, user: &str, settings: &NameNodeSettings) -> Self {
         let reads_from_observers = settings.provider == Provider::ObserverRead && settings.targets.len() > 1;
-        let mut options = RpcClientOptions::new(user, CLIENT_PROTOCOL);
+        let mut options = RpcClientOptions::new(user, protocol);
         options.connect_timeout = settings.connect_timeout;
         options.call_timeout = settings.call_timeout;
         options.ping_interval = settings.ping_interval;
@@ -63,7 +68,8 @@ impl NameNode {
         }
     }
 
-    async fn call<Q: prost::Message, R: prost::Message + Default>(
+    /// Calls any method.
+    pub(crate) async fn call<Q: prost::Message, R: prost::Message + Default>(
         &self,
         method: &'static str,
         request: &Q,
@@ -181,6 +187,7 @@ calls! {
     get_server_defaults = "getServerDefaults" (GetServerDefaultsRequestProto) -> GetServerDefaultsResponseProto;
     get_fs_stats = "getFsStats" (GetFsStatusRequestProto) -> GetFsStatsResponseProto;
     get_datanode_report = "getDatanodeReport" (GetDatanodeReportRequestProto) -> GetDatanodeReportResponseProto;
+    get_datanode_storage_report = "getDatanodeStorageReport" (GetDatanodeStorageReportRequestProto) -> GetDatanodeStorageReportResponseProto;
     set_safe_mode = "setSafeMode" (SetSafeModeRequestProto) -> SetSafeModeResponseProto;
     save_namespace = "saveNamespace" (SaveNamespaceRequestProto) -> SaveNamespaceResponseProto;
     check_access = "checkAccess" (CheckAccessRequestProto) -> CheckAccessResponseProto;

@@ -132,6 +132,10 @@ impl DataNode {
     pub fn short_circuit_counts(&self) -> (usize, usize) {
         self.shared.short_circuit.counts()
     }
+    /// Bytes per second that balancing may take.
+    pub fn balance_bandwidth(&self) -> u64 {
+        self.shared.balancing.bandwidth()
+    }
     /// Open data connections, parked ones included.
     pub fn xceiver_count(&self) -> usize {
         self.shared.xceivers.count()

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use hadron_client::{HadronFs, ReportKind, SafeModeAction};
-use hadron_datanode::{DataNode, StartError};
+use hadron_datanode::{DataNode, Settings, StartError};
 use hadron_env::ManualClock;
 use hadron_env::config::Configuration;
+use hadron_env::disk::{Disk, DiskSpace, FaultyDisk, RealDisk};
 use hadron_namenode::{Env, NameNode};
 use hadron_types::{Block, BlockPoolId, ReplicaState};
 use tempfile::TempDir;
@@ -20,6 +21,7 @@ pub struct ClusterBuilder {
     datanodes: usize,
     settings: Vec<(String, String)>,
     clock: Option<Arc<ManualClock>>,
+    capacity: Option<u64>,
 }
 
 impl ClusterBuilder {
@@ -44,6 +46,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// Gives every DataNode a disk of so many bytes, as far as it can tell.
+    #[must_use]
+    pub fn capacity(mut self, bytes: u64) -> Self {
+        self.capacity = Some(bytes);
+        self
+    }
+
     /// Formats and starts; returns when all DataNodes are in and safe mode is off.
     pub async fn start(self) -> Result<Cluster> {
         let folder = tempfile::Builder::new()
@@ -65,6 +74,7 @@ impl ClusterBuilder {
             namenode: None,
             datanodes: Vec::new(),
             clock: self.clock,
+            capacity: self.capacity,
             folder,
         };
         cluster.start_namenode().await?;
@@ -83,6 +93,7 @@ pub struct Cluster {
     /// `None`: killed.
     datanodes: Vec<Option<DataNode>>,
     clock: Option<Arc<ManualClock>>,
+    capacity: Option<u64>,
     folder: TempDir,
 }
 
@@ -93,6 +104,7 @@ impl Cluster {
             datanodes: 1,
             settings: Vec::new(),
             clock: None,
+            capacity: None,
         }
     }
 
@@ -164,7 +176,7 @@ impl Cluster {
 
     /// Starts a DataNode that was stopped.
     pub async fn start_datanode(&mut self, number: usize) -> Result<()> {
-        self.datanodes[number] = Some(start(&self.datanode_conf(number), number).await?);
+        self.datanodes[number] = Some(start(&self.datanode_conf(number), self.capacity, number).await?);
         Ok(())
     }
 
@@ -205,7 +217,7 @@ impl Cluster {
             conf.set(key, address.to_string());
         }
         datanode.shutdown_for_restart().await;
-        self.datanodes[number] = Some(start(&conf, number).await?);
+        self.datanodes[number] = Some(start(&conf, self.capacity, number).await?);
         Ok(())
     }
 
@@ -257,15 +269,33 @@ impl Cluster {
 }
 
 /// Threads of the last DataNode on these directories may outlive it for a moment, which those of a process cannot.
-async fn start(conf: &Configuration, number: usize) -> Result<DataNode> {
+async fn start(conf: &Configuration, capacity: Option<u64>, number: usize) -> Result<DataNode> {
     let started = eventually("nobody holds the directories", || async {
-        match DataNode::start(conf).await {
+        let settings = match Settings::from_configuration(conf) {
+            Ok(settings) => settings,
+            Err(error) => return Some(Err(error)),
+        };
+        match DataNode::start_on(disk(capacity), settings).await {
             Err(StartError::Store(error)) if error.is_locked() => None,
             started => Some(started),
         }
     })
     .await;
     started.with_context(|| format!("start DataNode {number}"))
+}
+
+/// The machine's disk, or one that says it has `capacity` bytes.
+fn disk(capacity: Option<u64>) -> Arc<dyn Disk> {
+    let Some(bytes) = capacity else {
+        return Arc::new(RealDisk);
+    };
+    let disk = FaultyDisk::new(Arc::new(RealDisk));
+    disk.set_space(DiskSpace {
+        capacity: bytes,
+        free: bytes,
+        available: bytes,
+    });
+    Arc::new(disk)
 }
 
 fn url(path: &Path) -> String {

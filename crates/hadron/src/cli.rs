@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Administers a cluster as `hdfs dfsadmin` does.
     #[command(disable_help_flag = true)]
     Dfsadmin(RawArgs),
+    /// Evens out how full DataNodes are, as `hdfs balancer` does.
+    #[command(disable_help_flag = true)]
+    Balancer(RawArgs),
     /// Checks files and blocks as `hdfs fsck` does.
     #[command(disable_help_flag = true)]
     Fsck(RawArgs),
@@ -189,6 +192,7 @@ impl Command {
             Self::Storagepolicies(raw) => crate::storagepolicies::main(&raw.args),
             Self::Cacheadmin(raw) => crate::cacheadmin::main(&raw.args),
             Self::Dfsadmin(raw) => crate::admin::main(&raw.args),
+            Self::Balancer(raw) => crate::balancer::main(&raw.args),
             Self::Fsck(raw) => crate::fsck::main(&raw.args),
             Self::Getconf(raw) => crate::getconf::main(&raw.args),
             Self::Bench(bench) => {

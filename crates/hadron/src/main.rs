@@ -4,6 +4,7 @@
 //! does not do: no protocol, no state of its own. Standard output carries results only; logs go to standard error.
 
 mod admin;
+mod balancer;
 mod bench;
 mod cacheadmin;
 mod cli;

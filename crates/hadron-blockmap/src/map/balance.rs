@@ -31,7 +31,7 @@ impl BlockMap {
     }
 
     /// The blocks of the replicas `from..from + count` of a node, on storages of `kind` if given, each with the places
-    /// of its sound replicas. Empty if the node is gone.
+    /// of its sound replicas that are to stay; those whose replica here is not are left out. Empty if the node is gone.
     pub fn node_blocks(
         &self,
         node: &DatanodeUuid,
@@ -55,7 +55,11 @@ impl BlockMap {
             }
             for position in here {
                 let id = self.replicas.id(storage.blocks.get(position));
-                found.push((id, self.places(id)));
+                let places = self.places(id);
+                // What is about to be deleted here must not be moved: its place would count twice.
+                if places.iter().any(|place| place.node == *node) {
+                    found.push((id, places));
+                }
             }
         }
         found
@@ -63,7 +67,10 @@ impl BlockMap {
 
     fn places(&self, id: BlockId) -> Vec<ReplicaPlace> {
         let sound = |replica: &crate::replicas::Replica| {
-            !replica.flags().has(ReplicaFlags::CORRUPT) && self.cluster.is_usable(replica.storage())
+            let flags = replica.flags();
+            !flags.has(ReplicaFlags::CORRUPT)
+                && !flags.has(ReplicaFlags::EXCESS)
+                && self.cluster.is_usable(replica.storage())
         };
         let place = |replica: crate::replicas::Replica| {
             let storage = self.cluster.storage(replica.storage());

@@ -439,6 +439,23 @@ keys! {
         "Moves at a time.";
     DFS_DATANODE_BLOCK_PINNING_ENABLED: Bool "" "dfs.datanode.block-pinning.enabled" = Some("false"),
         "Whether replicas that clients placed by name are kept from balancers.";
+    // Balancer.
+    DFS_BALANCER_MOVED_WINDOW: Time "ms" "dfs.balancer.movedWinWidth" = Some("5400000"),
+        "How long a block that was moved is left alone.";
+    DFS_BALANCER_MOVER_THREADS: Count "" "dfs.balancer.moverThreads" = Some("1000"),
+        "Moves at a time.";
+    DFS_BALANCER_DISPATCHER_THREADS: Count "" "dfs.balancer.dispatcherThreads" = Some("200"),
+        "DataNodes whose blocks are asked for at a time.";
+    DFS_BALANCER_MAX_SIZE_TO_MOVE: Size "bytes" "dfs.balancer.max-size-to-move" = Some("10737418240"),
+        "Most that a DataNode gives or takes in one iteration.";
+    DFS_BALANCER_GETBLOCKS_SIZE: Size "bytes" "dfs.balancer.getBlocks.size" = Some("2147483648"),
+        "Blocks asked for at once.";
+    DFS_BALANCER_GETBLOCKS_MIN_BLOCK_SIZE: Size "bytes" "dfs.balancer.getBlocks.min-block-size" = Some("10485760"),
+        "Smaller blocks are not moved.";
+    DFS_BALANCER_MAX_ITERATION_TIME: Time "ms" "dfs.balancer.max-iteration-time" = Some("1200000"),
+        "How long one iteration begins moves.";
+    NET_TOPOLOGY_IMPL: Text "" "net.topology.impl" = Some("org.apache.hadoop.net.NetworkTopology"),
+        "NetworkTopologyWithNodeGroup: the last part of a rack's path is a node group.";
     // DataNode.
     DFS_DATANODE_DATA_DIR: List "" "dfs.datanode.data.dir" = Some("file://${hadoop.tmp.dir}/dfs/data"),
         "Volumes, each with an optional `[SSD]`-like prefix.";
