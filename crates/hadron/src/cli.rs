@@ -147,6 +147,8 @@ pub(crate) enum BenchKind {
     Nn(crate::bench::nn::NnArgs),
     /// Not a NameNode but the least one could do here: a server to run `bench nn` against.
     Floor(crate::bench::floor::FloorArgs),
+    /// A local file without a file system above it: the limit of reads
+    Raw(crate::bench::raw::RawArgs),
     /// Throughput of large files.
     Io(crate::bench::io::IoArgs),
     /// Small files, written and read.
@@ -199,6 +201,7 @@ impl Command {
                 match bench.kind {
                     BenchKind::Nn(args) => crate::bench::nn::run(&args)?,
                     BenchKind::Floor(args) => crate::bench::floor::run(&args)?,
+                    BenchKind::Raw(args) => crate::bench::raw::run(&args)?,
                     BenchKind::Io(args) => crate::bench::io::run(&args)?,
                     BenchKind::Small(args) => crate::bench::small::run(&args)?,
                     BenchKind::Flush(args) => crate::bench::flush::run(&args)?,

@@ -12,6 +12,7 @@ pub(crate) mod io;
 pub(crate) mod leases;
 mod memory;
 pub(crate) mod nn;
+pub(crate) mod raw;
 mod server_cpu;
 pub(crate) mod small;
 
