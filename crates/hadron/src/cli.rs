@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Mini(MiniArgs),
     /// Shows, step by step, that a cluster survives what it should survive.
     Demo(DemoArgs),
-    /// Works with files as `hdfs dfs` does.
+    /// Works with files as `hdfs dfs` does. With `-v` in front, tells on standard error how each file was read.
     #[command(disable_help_flag = true)]
     Fs(RawArgs),
     /// Tools for files in trouble, as `hdfs debug` has them.

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hadron_client::{CreateOptions as ClientCreate, FileReader, FileWriter, FsError as ClientError, HadronFs};
+use hadron_client::{
+    CreateOptions as ClientCreate, FileReader, FileWriter, FsError as ClientError, HadronFs, ReadStatistics,
+};
 use hadron_env::config::{Configuration, keys};
 use hadron_types::{ErrorKind, FsAction, FsPath, FsPermission, TimeMs};
 use tokio::runtime::Runtime;
@@ -20,8 +22,9 @@ const DIRECTORY_MODE: u32 = 0o777;
 /// Bytes asked of a block location query: all of a file.
 const WHOLE_FILE: u64 = i64::MAX as u64;
 
-/// What opens file systems for the shell, and scheme and authority of paths that name none.
-pub(crate) fn opener(generic: &GenericOptions) -> Result<((String, String), Box<Opener>)> {
+/// What opens file systems for the shell, and scheme and authority of paths that name none. `verbose`: how each file was
+/// read is told on standard error.
+pub(crate) fn opener(generic: &GenericOptions, verbose: bool) -> Result<((String, String), Box<Opener>)> {
     let conf = generic.configuration()?;
     let url = conf.get(keys::FS_DEFAULT_FS);
     let (scheme, rest) = url.split_once("://").unwrap_or(("file", ""));
@@ -40,7 +43,12 @@ pub(crate) fn opener(generic: &GenericOptions) -> Result<((String, String), Box<
         if authority.is_empty() {
             return Err(FsError::new("Incomplete HDFS URI, no host: hdfs:///"));
         }
-        Ok(Rc::new(HdfsStore::open(&conf, authority, Arc::clone(&runtime))?))
+        Ok(Rc::new(HdfsStore::open(
+            &conf,
+            authority,
+            Arc::clone(&runtime),
+            verbose,
+        )?))
     };
     Ok((default, Box::new(opener)))
 }
@@ -50,10 +58,11 @@ struct HdfsStore {
     address: String,
     runtime: Arc<Runtime>,
     trash_minutes: u64,
+    verbose: bool,
 }
 
 impl HdfsStore {
-    fn open(conf: &Configuration, authority: &str, runtime: Arc<Runtime>) -> FsResult<Self> {
+    fn open(conf: &Configuration, authority: &str, runtime: Arc<Runtime>, verbose: bool) -> FsResult<Self> {
         let address = format!("hdfs://{authority}");
         let fs = runtime
             .block_on(HadronFs::connect(conf, Some(&address)))
@@ -64,6 +73,7 @@ impl HdfsStore {
             address,
             runtime,
             trash_minutes,
+            verbose,
         })
     }
 }
@@ -101,6 +111,29 @@ struct Source<'a> {
     reader: FileReader,
     runtime: &'a Runtime,
     chunk: bytes::Bytes,
+    /// The file's name, if it is to be told how it was read.
+    told_as: Option<String>,
+}
+
+impl Drop for Source<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = &self.told_as {
+            // Nothing is left to do when standard error is gone.
+            let _ = writeln!(io::stderr(), "{name}: {}", served(&self.reader.statistics()));
+        }
+    }
+}
+
+/// How bytes were read, in words.
+pub(crate) fn served(read: &ReadStatistics) -> String {
+    format!(
+        "{} bytes read: {} by short-circuit ({} of them zero-copy), {} by TCP on this machine, {} from other machines",
+        read.total,
+        read.short_circuit,
+        read.zero_copy,
+        read.local_over_network(),
+        read.remote()
+    )
 }
 
 impl Read for Source<'_> {
@@ -195,6 +228,7 @@ impl Store for HdfsStore {
             reader,
             runtime: &self.runtime,
             chunk: bytes::Bytes::new(),
+            told_as: self.verbose.then(|| text.to_owned()),
         }))
     }
 
@@ -298,5 +332,24 @@ impl Store for HdfsStore {
         } else {
             self.trash_minutes
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: SC-01
+    #[test]
+    fn it_is_told_how_bytes_were_read() {
+        let read = ReadStatistics {
+            total: 100,
+            local: 70,
+            short_circuit: 40,
+            zero_copy: 10,
+        };
+        let text = "100 bytes read: 40 by short-circuit (10 of them zero-copy), 30 by TCP on this machine, 30 from other \
+                    machines";
+        assert_eq!(served(&read), text);
     }
 }

@@ -23,6 +23,8 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks at whether they have.
 const READY_POLL: Duration = Duration::from_millis(5);
 const PRIVATE: u32 = 0o700;
+/// Longest name of a socket, in bytes; a port is no longer than the word that stands for it.
+const LONGEST_SOCKET: usize = 107;
 
 pub(crate) fn run(args: &MiniArgs) -> Result<()> {
     let conf = crate::settings::load(&args.conf)?;
@@ -118,6 +120,9 @@ impl Mini {
         conf.set("fs.defaultFS", format!("hdfs://{address}"));
         conf.set("dfs.namenode.rpc-address", address);
 
+        if !conf.contains("dfs.domain.socket.path") {
+            short_circuit(&mut conf, &folder.join("sockets"))?;
+        }
         let mut datanodes = Vec::new();
         for number in 0..args.datanodes {
             let data = folder.join(format!("data{number}"));
@@ -174,6 +179,22 @@ impl Mini {
         self.namenode.shutdown().await;
         Ok(())
     }
+}
+
+/// Gives clients on this machine a Unix socket in `folder` for each DataNode, unless its path is too long for one.
+fn short_circuit(conf: &mut Configuration, folder: &Path) -> Result<()> {
+    let socket = folder.join("dn._PORT");
+    if socket.as_os_str().len() > LONGEST_SOCKET {
+        tracing::info!(path = %socket.display(), "no short-circuit reads: the path is too long for a socket");
+        return Ok(());
+    }
+    private_folder(folder)?;
+    let socket = socket.to_str().context("the folder's name is not UTF-8")?;
+    conf.set("dfs.client.read.shortcircuit", "true");
+    conf.set("dfs.domain.socket.path", socket);
+    // The folder itself is private; what is above it may be a folder for all.
+    conf.set("hadron.domain.socket.check-directories", "false");
+    Ok(())
 }
 
 /// Makes a folder that only its owner may enter.

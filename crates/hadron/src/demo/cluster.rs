@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +21,12 @@ const RECHECK_MS: &str = "300";
 /// Blocks a DataNode may copy at once; Hadoop's 2 spares busy clusters, and the demo has nothing else to do.
 const STREAMS: &str = "20";
 const POLL: Duration = Duration::from_millis(20);
+/// How long a DataNode may take to show its metrics.
+const PAGE_LIMIT: Duration = Duration::from_secs(10);
+/// Name of the metric of bytes sent to readers.
+const BYTES_READ: &str = "hadron_datanode_bytes_read_total ";
+/// Longest name of a socket, in bytes; a port is no longer than the word that stands for it.
+const LONGEST_SOCKET: usize = 107;
 
 /// A NameNode and DataNodes as processes.
 pub(super) struct Cluster {
@@ -27,6 +35,8 @@ pub(super) struct Cluster {
     namenode: Option<Child>,
     /// By transfer address.
     datanodes: BTreeMap<SocketAddr, Child>,
+    /// Where DataNodes, dead ones too, show their metrics.
+    pages: Vec<SocketAddr>,
 }
 
 impl Cluster {
@@ -49,12 +59,22 @@ impl Cluster {
             ("dfs.namenode.redundancy.interval.seconds", "1".to_owned()),
             ("dfs.namenode.replication.max-streams", STREAMS.to_owned()),
         ]);
+        let socket = folder.join("sockets/dn._PORT");
+        if socket.as_os_str().len() <= LONGEST_SOCKET {
+            let mut private = fs::DirBuilder::new();
+            private.recursive(true).mode(0o700).create(folder.join("sockets"))?;
+            common.insert("dfs.client.read.shortcircuit", "true".to_owned());
+            common.insert("dfs.domain.socket.path", socket.display().to_string());
+            // The folder itself is private; what is above it may be a folder for all.
+            common.insert("hadron.domain.socket.check-directories", "false".to_owned());
+        }
         write_conf(&folder.join("conf/namenode"), address, &common)?;
         let mut cluster = Self {
             folder: folder.to_owned(),
             address,
             namenode: None,
             datanodes: BTreeMap::new(),
+            pages: Vec::new(),
         };
         cluster.format()?;
         cluster.start_namenode()?;
@@ -69,6 +89,7 @@ impl Cluster {
             write_conf(&folder.join("conf").join(&name), address, &common)?;
             let child = cluster.launch("datanode", &name)?;
             cluster.datanodes.insert(own[0], child);
+            cluster.pages.push(own[1]);
         }
         Ok(cluster)
     }
@@ -169,6 +190,24 @@ impl Cluster {
             );
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// Bytes that all living DataNodes sent to readers, by their own count.
+    pub(super) fn bytes_sent(&self) -> Result<u64> {
+        let mut total = 0;
+        for page in &self.pages {
+            let Ok(mut stream) = TcpStream::connect_timeout(page, PAGE_LIMIT) else {
+                continue;
+            };
+            stream.set_read_timeout(Some(PAGE_LIMIT))?;
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).context("read a DataNode's metrics")?;
+            let line = text.lines().find_map(|line| line.strip_prefix(BYTES_READ));
+            let count = line.and_then(|rest| rest.trim().parse::<u64>().ok());
+            total += count.with_context(|| format!("{page} does not show {BYTES_READ}"))?;
+        }
+        Ok(total)
     }
 
     /// SIGTERM to all; every one must end by itself with code 0.

@@ -101,7 +101,7 @@ async fn tell(args: &DemoArgs, folder: PathBuf, story: &mut Story) -> Result<()>
     ));
 
     story.step("Read the file back");
-    read(&fs, &source, story).await?;
+    read(&fs, &cluster, &source, story).await?;
 
     story.step("Kill the NameNode with SIGKILL and start it again");
     drop(fs);
@@ -116,7 +116,7 @@ async fn tell(args: &DemoArgs, folder: PathBuf, story: &mut Story) -> Result<()>
     ));
 
     story.step("Read the file once more");
-    read(&fs, &source, story).await?;
+    read(&fs, &cluster, &source, story).await?;
 
     cluster.stop()?;
     story.say(&format!(
@@ -158,7 +158,8 @@ async fn wait_replicated(fs: &HadronFs, dead: &str) -> Result<usize> {
     }
 }
 
-async fn read(fs: &HadronFs, source: &file::Content, story: &Story) -> Result<()> {
+async fn read(fs: &HadronFs, cluster: &Cluster, source: &file::Content, story: &Story) -> Result<()> {
+    let sent_before = cluster.bytes_sent()?;
     let started = Instant::now();
     let mut reader = fs.open(&FsPath::parse(TARGET)?).await.context("open the file")?;
     let mut digest = file::Digest::new();
@@ -183,6 +184,13 @@ async fn read(fs: &HadronFs, source: &file::Content, story: &Story) -> Result<()
         time(elapsed),
         rate(len, elapsed)
     ));
+    story.note(&crate::hdfs::served(&reader.statistics()));
+    let sent = cluster.bytes_sent()? - sent_before;
+    story.note(&format!("the DataNodes count {sent} bytes that they sent meanwhile"));
+    ensure!(
+        sent == 0 || reader.statistics().short_circuit == 0,
+        "blocks were read in place, and sent as well"
+    );
     Ok(())
 }
 

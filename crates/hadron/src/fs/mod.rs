@@ -95,17 +95,27 @@ pub(crate) fn main(args: &[OsString]) -> Result<ExitCode> {
                 .ok_or_else(|| anyhow!("an argument is not UTF-8: {}", arg.display()))
         })
         .collect::<Result<_>>()?;
-    let (generic, args) = GenericOptions::parse(&args)?;
-    let (default, opener) = crate::hdfs::opener(&generic)?;
+    let (first, args) = take_verbose(&args);
+    let (generic, args) = GenericOptions::parse(args)?;
+    let (second, args) = take_verbose(&args);
+    let (default, opener) = crate::hdfs::opener(&generic, first || second)?;
     let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout());
     let mut input = io::stdin();
     let mut err = io::stderr();
     let mut shell = Shell::new(&mut out, &mut err, &mut input, default, opener);
     shell.progress = io::stderr().is_terminal();
-    let code = run(&mut shell, &args);
+    let code = run(&mut shell, args);
     drop(shell);
     let code = if out.flush().is_err() { BROKEN_PIPE_CODE } else { code };
     Ok(ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1)))
+}
+
+/// Takes `-v`, which stands before the command, around the generic options.
+fn take_verbose(args: &[String]) -> (bool, &[String]) {
+    match args {
+        [word, rest @ ..] if word == "-v" => (true, rest),
+        _ => (false, args),
+    }
 }
 
 /// Runs the command `args[0]` names; returns its exit code.

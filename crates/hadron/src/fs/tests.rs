@@ -285,3 +285,14 @@ fn broken_input_leaves_no_file() {
     assert!(String::from_utf8_lossy(&err).contains("input broke off"));
     assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0, "a left-over");
 }
+
+#[test]
+fn verbose_stands_before_the_command() {
+    let taken = |line: &str| {
+        let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let (verbose, rest) = super::take_verbose(&args);
+        (verbose, rest.join(" "))
+    };
+    assert_eq!(taken("-v -cat /f"), (true, "-cat /f".to_owned()));
+    assert_eq!(taken("-count -v /f"), (false, "-count -v /f".to_owned()));
+}
