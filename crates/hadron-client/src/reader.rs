@@ -100,6 +100,11 @@ impl FileReader {
     /// at a time. With hedging on, a replica that is slow has a second one asked beside it.
     pub async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
         let end = offset.saturating_add(len as u64).min(self.len());
+        if offset < end
+            && let Some(bytes) = self.locations.read_at_hand(offset, end).await
+        {
+            return Ok(bytes);
+        }
         let mut joined = Joined::new(end.saturating_sub(offset) as usize);
         let mut pos = offset;
         let mut block = None;

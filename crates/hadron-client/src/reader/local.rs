@@ -142,6 +142,9 @@ impl LocalBlock {
         let buffer = self.fill(Which::Data, buffer, start, ahead).await?;
         self.verify_chunks(buffer.as_ref(), start / chunk).await?;
         let bytes = buffer.freeze();
+        if start == range.start && end == range.end {
+            return Ok(bytes);
+        }
         Ok(bytes.slice((range.start - start) as usize..(range.end - start) as usize))
     }
 

@@ -15,10 +15,12 @@ use crate::datanode;
 use crate::error::{FsError, Result};
 use crate::fs::{Shared, text};
 use crate::short_circuit::{Opened, ShortCircuit};
+use bytes::Bytes;
 use hadron_proto::hdfs as proto;
 use hadron_types::{ExtendedBlock, FsPath, StorageType};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Located blocks that are kept for one open file; beyond it those first in the file are forgotten.
@@ -36,9 +38,18 @@ pub(super) struct Locations {
     /// The block that was being written when the file was opened.
     open_block: Option<u64>,
     known: Mutex<Known>,
-    /// Local replicas in use: block, DataNode, files. Oldest first.
-    local: Mutex<Vec<(u64, String, Arc<LocalBlock>)>>,
+    /// Local replicas in use. Oldest first.
+    local: Mutex<Vec<Kept>>,
     served: Served,
+}
+
+/// Files of a replica that are kept at hand.
+struct Kept {
+    block: u64,
+    node: String,
+    /// Where the block is in the file.
+    range: Range<u64>,
+    files: Arc<LocalBlock>,
 }
 
 #[derive(Default)]
@@ -155,15 +166,15 @@ impl Locations {
         let (block, node) = (asked.located.b.block_id, asked.info().id.datanode_uuid.as_str());
         let at_hand = {
             let local = self.local.lock();
-            let found = local.iter().find(|(id, name, _)| *id == block && name == node);
-            found.map(|(_, _, opened)| Arc::clone(opened))
+            let found = local.iter().find(|kept| kept.block == block && kept.node == node);
+            found.map(|kept| Arc::clone(&kept.files))
         };
         if let Some(opened) = at_hand {
             if !opened.replica().is_stale() {
                 return Ok(Some(opened));
             }
             // `opened` outlives the lock, so that nothing is closed under it.
-            self.local.lock().retain(|(_, _, other)| !Arc::ptr_eq(other, &opened));
+            self.local.lock().retain(|kept| !Arc::ptr_eq(&kept.files, &opened));
         }
         let replica = match short_circuit.open(&asked.located, asked.info()).await {
             Opened::Local(replica) => replica,
@@ -178,8 +189,32 @@ impl Locations {
         if local.len() >= MAX_LOCAL_BLOCKS {
             _oldest = local.remove(0);
         }
-        local.push((block, node.to_owned(), Arc::clone(&opened)));
+        let start = asked.located.offset;
+        local.push(Kept {
+            block,
+            node: node.to_owned(),
+            range: start..start + asked.located.b.num_bytes(),
+            files: Arc::clone(&opened),
+        });
         Ok(Some(opened))
+    }
+
+    /// Reads `pos..end` if all of it is in one block whose files are at hand: the short way for short reads. `None`
+    /// otherwise, and when it failed; who reads the long way finds out why.
+    pub(super) async fn read_at_hand(&self, pos: u64, end: u64) -> Option<Bytes> {
+        let (files, start) = {
+            let local = self.local.lock();
+            let kept = local
+                .iter()
+                .find(|kept| kept.range.start <= pos && end <= kept.range.end)?;
+            (Arc::clone(&kept.files), kept.range.start)
+        };
+        if files.replica().is_stale() {
+            return None;
+        }
+        let bytes = files.read(pos - start..end - start, 0).await.ok()?;
+        self.served.add_short_circuit(bytes.len());
+        Some(bytes)
     }
 
     /// The stretch of `pos..end` that is in the block at `pos`, mapped; `None` if that cannot be done, see

@@ -353,7 +353,12 @@ impl ReplicaRef {
 
     /// Whether a new reader should rather ask for the replica anew.
     pub(crate) fn is_stale(&self) -> bool {
-        Replica::is_stale(self, self.cache.clock.monotonic(), self.cache.config.stale_threshold)
+        let now = match &self.slot {
+            // Age does not matter then, and the time costs a call.
+            Some(_) => Duration::ZERO,
+            None => self.cache.clock.monotonic(),
+        };
+        Replica::is_stale(self, now, self.cache.config.stale_threshold)
     }
 
     /// The replica mapped into memory: there is one mapping for all who ask. `None`: it cannot be mapped now.
