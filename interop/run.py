@@ -47,6 +47,7 @@ JUDGES = [
     ("lease_recovery", ["hdfs-native"], False),
     ("pipeline_faults", ["hdfs-native"], False),
     ("mixed_pipelines", [], False),
+    ("balancer", [], False),
     ("short_circuit", [], False),
     ("takeover", [], False),
     ("fuzz_ports", ["hdfs-native"], False),

@@ -177,6 +177,11 @@ fn the_hinted_node_gives_up_its_replica() {
         let mut f = Fixture::with_nodes(4);
         f.complete_block(1, 3, &[1, 2, 3]);
         f.increment(4, IncrementKind::Received, block(1), Some(hinted));
+        // A balancer that asks now must not count on the replica that goes.
+        let asked = |f: &Fixture, node: u8| f.map.node_blocks(&uuid(node), 0, 10, None);
+        assert_eq!(asked(&f, hinted), [], "it is not {hinted}'s to give any more");
+        let places = asked(&f, 4).remove(0).1;
+        assert!(places.len() == 3 && places.iter().all(|place| place.node != uuid(hinted)));
         assert_eq!(invalidated(&f.beat(hinted)), [1]);
         f.deleted(hinted, 1);
         let expected: Vec<u8> = (1..=4).filter(|&node| node != hinted).collect();
