@@ -49,6 +49,13 @@ TABLES = [
 # Rows so long that they warm themselves: measured once. Apache takes the better part of a second for each.
 LONG = "flush --op append"
 # What is profiled: (title, arguments, whose processes)
+# What, Hadron's side, the other side, the figure, whether Hadron reads by short circuit.
+LIMITS = [("TCP, 1 stream", "io --read", "raw --op loopback", "bytes_per_s", False),
+          ("TCP, 4 streams", "io --read --threads 4", "raw --op loopback --threads 4", "bytes_per_s", False),
+          ("short circuit, in order", "io --read", "raw --op pread", "bytes_per_s", True),
+          ("short circuit, mapped", "io --zero-copy", "raw --op mmap", "bytes_per_s", True),
+          ("short circuit, 4 KiB anywhere", "io --random 200000", "raw --op random", "ops_per_s", True),
+          ("the same beside TCP", "io --random 200000", "io --random 10000", "ops_per_s", True)]
 PROFILES = [("getFileInfo, 16 connections", "nn --op stat --threads 16 --count 400000", "nn"),
             ("create + complete, 16 connections", "nn --op create --threads 16 --count 20000", "nn"),
             ("create + complete, 1 connection", "nn --op create --threads 1 --count 4000", "nn"),
@@ -96,6 +103,11 @@ class Side:
             print(f"  {arguments} against {self.name}: {line.get('first_error')}", file=sys.stderr)
             return None
         return line
+
+
+def local_sockets(folder):
+    """Settings of DataNodes and clients for short-circuit reads."""
+    return {"dfs.client.read.shortcircuit": "true", "dfs.domain.socket.path": os.path.join(folder, "dn._PORT")}
 
 
 def shown(figure, value):
@@ -150,6 +162,46 @@ def compare(hadron, sides, rows, repetitions, quick):
         table.append(row(arguments, figure, lines))
         print("  " + " | ".join(table[-1]), flush=True)
     return table
+
+
+def beside_the_machine(hadron, url, pids, client, folder, repetitions, quick):
+    """Reads of each kind and what the machine does with a plain file, in turns."""
+    table = []
+    raw_file = os.path.join(folder, "raw.dat")
+    local = [part for key, value in client.items() for part in ["-D", f"{key}={value}"]]
+    size = "64" if quick else "1024"
+    with open(raw_file, "wb") as file:
+        part = os.urandom(1 << 20)
+        for _ in range(int(size)):
+            file.write(part)
+    try:
+        for name, own, limit, figure, local_too in LIMITS:
+            found = {"own": [], "limit": []}
+            for round_number in range(repetitions + 1):
+                for side in found:
+                    if side == "limit" and limit.startswith("raw"):
+                        command = [*limit.split(), "--file", raw_file]
+                    else:
+                        options = own if side == "own" else limit
+                        command = [*options.split(), "--size", size, "--replication", "1", "--url", url, "--pids", ",".join(pids)]
+                        command += local if side == "own" and local_too else []
+                    done = subprocess.run([hadron, "bench", *command], capture_output=True, text=True, timeout=RUN_SECONDS)
+                    line = json.loads(done.stdout.strip().splitlines()[-1]) if done.stdout.strip() else {"errors": done.stderr[-300:]}
+                    if line["errors"]:
+                        print(f"  {' '.join(command)}: {line}", file=sys.stderr)
+                    elif round_number:
+                        found[side].append(line[figure])
+            own_figure, limit_figure = (statistics.median(values) if values else None for values in found.values())
+            ratio = f"{own_figure / limit_figure:.2f}" if own_figure and limit_figure else "–"
+            table.append([name, f"`{own}{' -D dfs.client.read.shortcircuit=true …' if local_too else ''}`", shown(figure, own_figure),
+                          f"`{limit}`", shown(figure, limit_figure), ratio])
+            print("  " + " | ".join(table[-1]), flush=True)
+    finally:
+        if os.path.exists(raw_file):
+            os.remove(raw_file)
+    head = ["read", "`hadron bench …`", "Hadron", "beside `hadron bench …`", "which makes", "ratio"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "### Reads beside the machine's own limit\n\n" + "\n".join(lines + ["| " + " | ".join(cells) + " |" for cells in table])
 
 
 def keep(sections):
@@ -213,7 +265,8 @@ def main():
     except fetch.Absent as reason:
         print(f"SKIPPED Apache HDFS: {reason}")
         sections.append(f"Apache HDFS was not measured: {reason}.")
-    with tempfile.TemporaryDirectory(prefix="hadron-bench-", dir=work) as folder, Daemons(hadron) as ours:
+    with tempfile.TemporaryDirectory(prefix="hadron-bench-", dir=work) as folder, \
+            Daemons(hadron, settings={**(sockets := local_sockets(folder)), "hadron.domain.socket.check-directories": "false"}) as ours:
         os.makedirs(os.path.join(folder, "floor"))
         theirs = apache.Apache(os.path.abspath(peer), folder) if peer else None
         try:
@@ -229,6 +282,9 @@ def main():
         finally:
             if theirs:
                 theirs.__exit__()
+        if not options.only or "limits".startswith(options.only):
+            sections.append(beside_the_machine(hadron, ours.url, [str(process.pid) for process in ours.processes.values()],
+                                               sockets, folder, repetitions, options.quick))
         if options.only:
             return
         sections += profiles(hadron, ours, options.quick)

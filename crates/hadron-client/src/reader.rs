@@ -33,6 +33,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hadron_types::FsPath;
 use joined::Joined;
 use locations::Locations;
+use parking_lot::Mutex;
 use source::Source;
 use std::io::{self, SeekFrom};
 use std::ops::Range;
@@ -51,7 +52,8 @@ pub struct FileReader {
     pos: u64,
     /// Verified bytes at `pos`.
     chunk: Bytes,
-    state: State,
+    /// Behind a lock that is never taken, only reached through: so that readers can be shared for reads at offsets.
+    state: Mutex<State>,
 }
 
 enum State {
@@ -69,7 +71,7 @@ impl FileReader {
             locations: Arc::new(Locations::open(shared, path).await?),
             pos: 0,
             chunk: Bytes::new(),
-            state: State::Idle(None),
+            state: Mutex::new(State::Idle(None)),
         })
     }
 
@@ -182,10 +184,10 @@ impl FileReader {
             .and_then(|ahead| usize::try_from(ahead).ok())
             .filter(|ahead| *ahead <= self.chunk.len())
         {
-            Some(ahead) if matches!(self.state, State::Idle(_)) => self.chunk.advance(ahead),
+            Some(ahead) if matches!(self.state.get_mut(), State::Idle(_)) => self.chunk.advance(ahead),
             _ => {
                 self.chunk = Bytes::new();
-                self.state = State::Idle(None);
+                *self.state.get_mut() = State::Idle(None);
             }
         }
         self.pos = offset;
@@ -199,19 +201,19 @@ impl FileReader {
             }
             // An empty slice still holds the receive buffer, which could not be used again.
             self.chunk = Bytes::new();
-            match &mut self.state {
+            match self.state.get_mut() {
                 State::Idle(_) if self.pos >= self.locations.file_len() => {
-                    self.state = State::Idle(None);
+                    *self.state.get_mut() = State::Idle(None);
                     return Poll::Ready(Ok(()));
                 }
                 State::Idle(block) => {
                     let (locations, block) = (Arc::clone(&self.locations), block.take());
                     let end = locations.file_len();
-                    self.state = State::Fetching(Box::pin(fetch(locations, self.pos, end, block)));
+                    *self.state.get_mut() = State::Fetching(Box::pin(fetch(locations, self.pos, end, block)));
                 }
                 State::Fetching(fetching) => {
                     let (bytes, block) = ready!(fetching.as_mut().poll(cx));
-                    self.state = State::Idle(block);
+                    *self.state.get_mut() = State::Idle(block);
                     self.chunk = bytes?;
                     return Poll::Ready(Ok(()));
                 }

@@ -9,11 +9,13 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 use hadron_client::{CreateOptions, HadronFs};
+use hadron_env::{Random, SeededRandom};
 use hadron_types::FsPath;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
 use super::figures::Figures;
+use super::raw::{SEED, SMALL, touch};
 use super::server_cpu::ServerPids;
 use crate::cli::ConfArgs;
 
@@ -32,6 +34,13 @@ pub(crate) struct IoArgs {
     /// Measures reading.
     #[arg(long)]
     read: bool,
+    /// Measures reading without a copy, by mapping local blocks (set dfs.client.read.shortcircuit): one byte of each cache
+    /// line is looked at.
+    #[arg(long)]
+    zero_copy: bool,
+    /// Measures that many reads of 4 KiB at random places of each file.
+    #[arg(long, value_name = "N")]
+    random: Option<u64>,
     /// Size of each file in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     size: u64,
@@ -53,7 +62,8 @@ pub(crate) struct IoArgs {
 pub(crate) fn run(args: &IoArgs) -> Result<()> {
     let conf = crate::settings::load(&args.conf)?;
     let url = super::url(&conf, args.url.as_deref())?;
-    let both = args.write == args.read;
+    let other = args.zero_copy || args.random.is_some();
+    let both = args.write == args.read && !other;
     crate::settings::runtime()?.block_on(async {
         let fs = HadronFs::connect(&conf, Some(&url))
             .await
@@ -67,6 +77,14 @@ pub(crate) fn run(args: &IoArgs) -> Result<()> {
         if both || args.read {
             let read = all(args, &fs, &folder, |fs, path, _| Box::pin(read(fs, path))).await?;
             report(args, &url, "read", read);
+        }
+        if args.zero_copy {
+            let read = all(args, &fs, &folder, |fs, path, _| Box::pin(zero_copy(fs, path))).await?;
+            report(args, &url, "zero-copy", read);
+        }
+        if let Some(count) = args.random {
+            let line = random(args, &fs, &folder, count).await?;
+            report(args, &url, "random", line);
         }
         fs.delete(&folder, true).await?;
         Ok(())
@@ -139,6 +157,55 @@ async fn read(fs: HadronFs, path: FsPath) -> Result<()> {
     }
     anyhow::ensure!(total == len, "read {total} bytes of {len}");
     Ok(())
+}
+
+async fn zero_copy(fs: HadronFs, path: FsPath) -> Result<()> {
+    let mut reader = fs.open(&path).await?;
+    let (len, mut total) = (reader.len(), 0);
+    while total < len {
+        let Some(bytes) = reader.read_zero_copy(usize::MAX, true).await? else {
+            anyhow::bail!(
+                "no block of {path} can be mapped: is dfs.client.read.shortcircuit set, and a replica on this machine?"
+            );
+        };
+        std::hint::black_box(touch(&bytes));
+        total += bytes.len() as u64;
+    }
+    Ok(())
+}
+
+/// Reads of [`SMALL`] bytes at places that are the same with each run; one task a file.
+async fn random(args: &IoArgs, fs: &HadronFs, folder: &FsPath, count: u64) -> Result<Map<String, Value>> {
+    let used = args.server.used();
+    let mut tasks = JoinSet::new();
+    let mut readers = Vec::new();
+    for number in 0..args.threads {
+        readers.push(fs.open(&folder.join(&format!("file-{number}"))).await?);
+    }
+    let started = Instant::now();
+    for (number, reader) in readers.into_iter().enumerate() {
+        tasks.spawn(async move {
+            let numbers = SeededRandom::new(SEED + number as u64);
+            let mut figures = Figures::default();
+            for _ in 0..count {
+                let at = numbers.below(reader.len() / SMALL as u64) * SMALL as u64;
+                let started = Instant::now();
+                match reader.read_at(at, SMALL).await {
+                    Ok(bytes) if bytes.len() == SMALL => figures.add(started.elapsed()),
+                    Ok(bytes) => figures.fail(format!("{} bytes at {at}", bytes.len())),
+                    Err(error) => figures.fail(error),
+                }
+            }
+            figures
+        });
+    }
+    let mut figures = Figures::default();
+    while let Some(done) = tasks.join_next().await {
+        figures.merge(done?);
+    }
+    let mut line = figures.json(started.elapsed(), figures.count() as u64 * SMALL as u64);
+    args.server.report(&mut line, used, figures.count());
+    Ok(line)
 }
 
 /// Bytes without a period shorter than themselves.

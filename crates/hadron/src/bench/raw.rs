@@ -25,9 +25,9 @@ use super::figures::Figures;
 /// Bytes moved at once: those of the DataNode's and the reader's large buffers.
 const PART: usize = 1 << 20;
 /// Bytes of a random read.
-const SMALL: usize = 4096;
+pub(super) const SMALL: usize = 4096;
 /// Where random reads go; the same with each run.
-const SEED: u64 = 7;
+pub(super) const SEED: u64 = 7;
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -205,7 +205,7 @@ fn mapped(file: &File, len: u64) -> Result<()> {
 }
 
 /// Looks at one byte of each cache line, so that every byte comes from memory.
-pub(crate) fn touch(bytes: &[u8]) -> u64 {
+pub(super) fn touch(bytes: &[u8]) -> u64 {
     bytes.iter().step_by(64).map(|byte| u64::from(*byte)).sum()
 }
 
