@@ -144,11 +144,33 @@ def usages(judge, ours, theirs):
         judge.equal(f"usage of cacheadmin {words}", got[2].replace(newer, "").replace("]", ""), wanted[2].replace("]", ""))
 
 
+def caching(judge, hadron, cluster, ours):
+    """A directive has a DataNode lock a block in memory, and give it up."""
+    def stats():
+        return ours("-listDirectives -stats")[1].split()[-4:]
+
+    ours("-addPool cached")
+    ours("-addDirective -path /judge/f -pool cached")
+    wait_until(lambda: stats() == ["5", "5", "1", "1"], 30, "the block is cached")
+    judge.equal("what is cached is shown", stats(), ["5", "5", "1", "1"])
+    report = subprocess.run([hadron, "dfsadmin", "-fs", cluster.url, "-report"], capture_output=True, text=True).stdout
+    judge.check("the node's cache is in use", "Cache Used: 4096 (4 KB)" in report, report)
+    ours("-removePool cached")
+
+    def used():
+        report = subprocess.run([hadron, "dfsadmin", "-fs", cluster.url, "-report"], capture_output=True, text=True).stdout
+        return "Cache Used: 0 (0 B)" in report
+
+    judge.check("the block is given up", wait_until(used, 30, "the block is given up"))
+
+
 def main():
     judge = Judge(__doc__)
     java, class_path = judge.fetch(fetch.java_client, "2.7.3")
     hadron = judge.hadron
-    with Daemons(hadron, datanodes=1) as one, Daemons(hadron, datanodes=1) as other:
+    settings = {"dfs.datanode.max.locked.memory": "65536", "dfs.cachereport.intervalMsec": "200",
+                "dfs.namenode.path.based.cache.refresh.interval.ms": "500"}
+    with Daemons(hadron, datanodes=1, settings=settings) as one, Daemons(hadron, datanodes=1) as other:
         for cluster in [one, other]:
             for name in ["f", "g"]:
                 words = [hadron, "fs", "-fs", cluster.url, "-D", "dfs.replication=1"]
@@ -162,6 +184,7 @@ def main():
                 judge.equal(f"cacheadmin {words}", ours(words), theirs(words))
         with JavaShell(java, class_path, other.url, judge.scratch, user="alice", driver="ToolDriver") as tools:
             compare(judge, STRANGER, Hadron(hadron, one.url, "alice"), Hadoop(tools))
+        caching(judge, hadron, one, Hadron(hadron, one.url))
         judge.check("the clusters still run at the end", one.alive() and other.alive())
     judge.finish()
 

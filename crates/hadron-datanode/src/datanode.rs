@@ -1,5 +1,6 @@
 //! A DataNode as a value: start, addresses, orderly end. Several run in one process.
 
+use crate::cache;
 use crate::ending::{self, Ending};
 use crate::error::StartError;
 use crate::ipc;
@@ -80,6 +81,9 @@ impl DataNode {
         let scanning = shared.scanners.start(&shared);
         scanning.map_err(|error| StartError::Setting(format!("no thread to scan with: {error}")))?;
         short_circuit::watch_replicas(&shared);
+        if shared.cache.is_on() {
+            shared.tasks.spawn(cache::revoke(shared.clone()));
+        }
         let ipc = serve_ipc(&shared, ipc)?;
         shared.tasks.spawn(accept_loop(shared.clone(), xfer));
         if let Some(local) = local {
@@ -135,6 +139,10 @@ impl DataNode {
     /// Bytes per second that balancing may take.
     pub fn balance_bandwidth(&self) -> u64 {
         self.shared.balancing.bandwidth()
+    }
+    /// What is locked in memory.
+    pub fn cache(&self) -> crate::CacheFigures {
+        self.shared.cache.figures()
     }
     /// Open data connections, parked ones included.
     pub fn xceiver_count(&self) -> usize {

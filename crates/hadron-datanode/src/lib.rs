@@ -7,6 +7,7 @@
 //! once; every refused or failed operation is logged with operation, block, peer and cause.
 
 mod balancing;
+mod cache;
 mod datanode;
 mod ending;
 mod error;
@@ -22,6 +23,7 @@ mod short_circuit;
 mod tokens;
 mod xceiver;
 
+pub use cache::{CacheFigures, CacheSettings};
 pub use datanode::DataNode;
 pub use ending::Ending;
 pub use error::StartError;

@@ -79,6 +79,12 @@ pub struct Metrics {
     pub directory_differences: Counter,
     /// Replicas whose descriptors were passed to clients.
     pub short_circuit_replicas: Counter,
+    /// Replicas locked in memory.
+    pub blocks_cached: Counter,
+    /// Replicas whose locked memory was given back.
+    pub blocks_uncached: Counter,
+    /// Cache reports sent.
+    pub cache_reports: Counter,
     /// Open data connections.
     pub xceivers: Gauge,
     /// Shared memory segments of clients on this machine.
@@ -123,6 +129,9 @@ impl Metrics {
             "short_circuit_replicas",
             "Replicas whose descriptors were passed to clients",
         );
+        let blocks_cached = counter("blocks_cached", "Replicas locked in memory");
+        let blocks_uncached = counter("blocks_uncached", "Replicas whose locked memory was given back");
+        let cache_reports = counter("cache_reports", "Cache reports sent");
         let xceivers = Gauge::default();
         registry.register("xceivers", "Open data connections", xceivers.clone());
         let short_circuit_segments = Gauge::default();
@@ -160,6 +169,9 @@ impl Metrics {
             directory_scans,
             directory_differences,
             short_circuit_replicas,
+            blocks_cached,
+            blocks_uncached,
+            cache_reports,
             xceivers,
             short_circuit_segments,
             short_circuit_slots,
@@ -208,6 +220,9 @@ impl Metrics {
             "BlockVerificationFailures": self.verification_failures.get(),
             "DatanodeNetworkErrors": self.network_errors.get(),
             "DataNodeActiveXceiversCount": self.xceivers.get(),
+            "BlocksCached": self.blocks_cached.get(),
+            "BlocksUncached": self.blocks_uncached.get(),
+            "CacheReportsNumOps": self.cache_reports.get(),
             "HeartbeatsNumOps": self.heartbeats.get(),
             "LifelinesNumOps": self.lifelines.get(),
             "BlockReportsNumOps": self.full_reports.get(),

@@ -65,6 +65,7 @@ impl DataNodePages {
         let sum = |figure: fn(&Usage) -> u64| usages.iter().map(figure).sum::<u64>();
         let failures = store.failures();
         let (replicas, open) = store.counts();
+        let cache = self.0.cache.figures();
         json!({
             "name": format!("Hadoop:service=DataNode,name=FSDatasetState-{}", store.uuid()),
             "modelerType": "hadron FSDatasetState",
@@ -79,11 +80,11 @@ impl DataNodePages {
             "FailedStorageLocations": failures.iter().map(|failure| failure.location()).collect::<Vec<_>>(),
             "LastVolumeFailureDate": failures.iter().map(|failure| failure.at_ms).max().unwrap_or(0),
             "EstimatedCapacityLostTotal": failures.iter().map(|failure| failure.capacity_lost).sum::<u64>(),
-            "CacheUsed": 0,
-            "CacheCapacity": 0,
-            "NumBlocksCached": 0,
-            "NumBlocksFailedToCache": 0,
-            "NumBlocksFailedToUncache": 0,
+            "CacheUsed": cache.used,
+            "CacheCapacity": cache.capacity,
+            "NumBlocksCached": cache.cached,
+            "NumBlocksFailedToCache": cache.failed_to_cache,
+            "NumBlocksFailedToUncache": cache.failed_to_uncache,
             "PendingDeletions": store.pending_deletions(),
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! Does not resolve host names and opens nothing. Defaults are those of the key table.
 
+use crate::cache::CacheSettings;
 use crate::error::StartError;
 use crate::scan::{DirectoryScanSettings, ScanSettings};
 use hadron_env::config::{Configuration, DataDir, HostPort, keys};
@@ -65,6 +66,8 @@ pub struct Settings {
     pub block_pinning: bool,
     /// The block scanner.
     pub block_scan: ScanSettings,
+    /// Replicas locked in memory.
+    pub cache: CacheSettings,
     /// The directory scanner.
     pub directory_scan: DirectoryScanSettings,
     /// Most data connections, parked ones included.
@@ -152,6 +155,7 @@ impl Settings {
             incremental_report_interval: conf.get(keys::DFS_BLOCKREPORT_INCREMENTAL_INTERVAL),
             block_report_split_threshold: conf.get(keys::DFS_BLOCKREPORT_SPLIT_THRESHOLD),
             block_scan: ScanSettings::from_configuration(conf)?,
+            cache: CacheSettings::from_configuration(conf)?,
             directory_scan: DirectoryScanSettings::from_configuration(conf),
             max_xceivers: conf.get(keys::DFS_DATANODE_MAX_TRANSFER_THREADS),
             keepalive: conf.get(keys::DFS_DATANODE_SOCKET_REUSE_KEEPALIVE),

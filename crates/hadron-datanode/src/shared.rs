@@ -1,6 +1,7 @@
 //! What all parts of one DataNode share: store, settings, counters, connections, and the way to the NameNodes.
 
 use crate::balancing::Balancing;
+use crate::cache::BlockCache;
 use crate::ending::Ending;
 use crate::ipc::{Reconfiguration, Rights};
 use crate::metrics::Metrics;
@@ -93,6 +94,8 @@ pub(crate) struct Shared {
     pub(crate) tokens: Arc<PoolTokens>,
     /// Segments and slots of clients on this machine.
     pub(crate) short_circuit: ShortCircuitRegistry,
+    /// Replicas locked in memory.
+    pub(crate) cache: BlockCache,
     /// `ip:port` by which the NameNode, and so clients, know the transfer port; set by registration.
     registered_address: Mutex<Option<String>>,
     links: RwLock<Vec<Arc<NameNodeLink>>>,
@@ -116,6 +119,7 @@ impl Shared {
             scanners: Scanners::new(settings.block_scan, settings.directory_scan, store.volumes().len()),
             xceivers: XceiverTable::new(limit),
             short_circuit: ShortCircuitRegistry::new(limit),
+            cache: BlockCache::new(settings.cache, store.volumes().len()),
             tokens: Arc::new(PoolTokens::new(&settings.user, settings.token_protobuf)),
             registered_address: Mutex::new(None),
             claims: settings.nameservices.iter().map(|_| AtomicI64::new(-1)).collect(),

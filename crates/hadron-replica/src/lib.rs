@@ -21,6 +21,7 @@ mod files;
 mod identity;
 pub mod layout;
 mod load;
+mod locking;
 mod moving;
 mod pool;
 mod pool_volume;

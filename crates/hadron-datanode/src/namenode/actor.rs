@@ -24,7 +24,7 @@ use hadron_proto::hdfs::{
 };
 use hadron_proto::protocol::DATANODE_PROTOCOL;
 use hadron_replica::{PoolIdentity, ReplicaError, layout};
-use hadron_types::{BlockPoolId, ErrorKind, StorageId, StorageType};
+use hadron_types::{BlockId, BlockPoolId, ErrorKind, StorageId, StorageType};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -120,6 +120,7 @@ async fn session(shared: &Arc<Shared>, link: &Arc<NameNodeLink>) -> Result<(), S
         lease: None,
         reported_once: false,
         last_news: None,
+        cache_report_due: shared.cache.is_on().then(Instant::now),
     }
     .run()
     .await
@@ -211,14 +212,15 @@ pub(super) async fn heartbeat_of(
     // Failures first: a storage that is missing in the reports then is counted in the next heartbeat at the latest.
     let failures = shared.store.failures();
     let reports = shared.storage_reports(pool).await;
+    let cache = shared.cache.figures();
     HeartbeatRequestProto {
         registration,
         reports: reports.iter().map(reports::storage_report).collect(),
         xmits_in_progress: Some(shared.transfers.load(Ordering::Relaxed) as u32),
         xceiver_count: Some(shared.xceivers.count() as u32 + SERVER_THREADS),
         failed_volumes: Some(failures.len() as u32),
-        cache_capacity: Some(0),
-        cache_used: Some(0),
+        cache_capacity: Some(cache.capacity),
+        cache_used: Some(cache.used),
         volume_failure_summary: reports::failure_summary(&failures),
         ..Default::default()
     }
@@ -238,6 +240,8 @@ struct Session {
     /// A full report was sent over this connection.
     reported_once: bool,
     last_news: Option<Instant>,
+    /// `None` while nothing may be cached.
+    cache_report_due: Option<Instant>,
 }
 
 impl Session {
@@ -260,7 +264,15 @@ impl Session {
                 }
                 self.full_report().await?;
             }
-            let times = [Some(next_beat), self.full_report_due, self.news_due()];
+            if self.cache_report_due.is_some_and(|due| due <= Instant::now()) {
+                self.cache_report().await?;
+            }
+            let times = [
+                Some(next_beat),
+                self.full_report_due,
+                self.news_due(),
+                self.cache_report_due,
+            ];
             let wake_at = times.into_iter().flatten().min().unwrap_or(next_beat);
             tokio::select! {
                 () = self.link.wake.notified() => {}
@@ -336,7 +348,28 @@ impl Session {
     async fn register_again(&mut self) -> Result<(), SessionError> {
         self.registration = register(&self.shared, &self.link, &self.client, &self.namespace).await?;
         self.full_report_due = Some(Instant::now());
+        self.cache_report_due = self.shared.cache.is_on().then(Instant::now);
         self.lease = None;
+        Ok(())
+    }
+
+    /// Tells which replicas are in memory.
+    async fn cache_report(&mut self) -> Result<(), SessionError> {
+        let pool = self.namespace.block_pool_id.as_str().into();
+        let cached = self.shared.cache.cached(&pool);
+        let request = CacheReportRequestProto {
+            registration: self.registration.clone(),
+            block_pool_id: self.namespace.block_pool_id.clone(),
+            blocks: cached.into_iter().map(BlockId::to_wire).collect(),
+        };
+        let answer: CacheReportResponseProto = self.client.call("cacheReport", &request).await?;
+        self.shared.metrics.cache_reports.inc();
+        self.cache_report_due = Some(Instant::now() + self.shared.cache.report_interval());
+        if let Some(command) = &answer.cmd
+            && commands::run(&self.shared, &self.link, command) == Effect::Register
+        {
+            return self.register_again().await;
+        }
         Ok(())
     }
 

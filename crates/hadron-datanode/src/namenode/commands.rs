@@ -3,15 +3,17 @@
 //! Commands never run on the actor's task: copies and deletions go to threads, so that the next heartbeat is in time.
 
 use super::link::NameNodeLink;
+use crate::cache;
 use crate::recovery;
 use crate::shared::Shared;
 use crate::xceiver::{CopyTargets, copy_to_targets};
 use hadron_proto::convert::storage_type_from_wire;
 use hadron_proto::datanode::block_command_proto::Action;
+use hadron_proto::datanode::block_id_command_proto::Action as IdAction;
 use hadron_proto::datanode::datanode_command_proto::Type;
-use hadron_proto::datanode::{BlockCommandProto, DatanodeCommandProto};
+use hadron_proto::datanode::{BlockCommandProto, BlockIdCommandProto, DatanodeCommandProto};
 use hadron_replica::DeletionHook;
-use hadron_types::{Block, BlockPoolId, ExtendedBlock};
+use hadron_types::{Block, BlockId, BlockPoolId, ExtendedBlock};
 use std::sync::Arc;
 
 /// What a command wants of the actor itself.
@@ -41,6 +43,11 @@ pub(super) fn run(shared: &Arc<Shared>, link: &Arc<NameNodeLink>, command: &Data
     }
     match (kind, &command.blk_cmd) {
         (Type::BlockCommand, Some(order)) => run_block_command(shared, order),
+        (Type::BlockIdCommand, _) => {
+            if let Some(order) = &command.blk_id_cmd {
+                run_block_id_command(shared, order);
+            }
+        }
         (Type::BalancerBandwidthCommand, _) => set_bandwidth(shared, command),
         (Type::BlockRecoveryCommand, _) => {
             let orders = command.recovery_cmd.as_ref().map_or(&[][..], |orders| &orders.blocks);
@@ -58,6 +65,21 @@ fn set_bandwidth(shared: &Shared, command: &DatanodeCommandProto) {
     if bandwidth > 0 {
         let before = shared.balancing.set_bandwidth(bandwidth);
         tracing::info!(before, bandwidth, "bandwidth for balancing changed");
+    }
+}
+
+/// Has replicas kept in memory, or not any more.
+fn run_block_id_command(shared: &Arc<Shared>, order: &BlockIdCommandProto) {
+    let pool = BlockPoolId::from(order.block_pool_id.as_str());
+    let ids: Vec<BlockId> = order.block_ids.iter().map(|&id| BlockId::from_wire(id)).collect();
+    let working = shared.clone();
+    let started = match IdAction::try_from(order.action) {
+        Ok(IdAction::Cache) => shared.workers.run(move || cache::cache(&working, &pool, &ids)),
+        Ok(IdAction::Uncache) => shared.workers.run(move || cache::uncache(&working, &pool, &ids)),
+        Err(_) => return tracing::warn!(action = order.action, "block id command ignored"),
+    };
+    if let Err(error) = started {
+        tracing::error!(%error, "no thread to cache or uncache with");
     }
 }
 

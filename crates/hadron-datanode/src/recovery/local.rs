@@ -1,5 +1,6 @@
 //! The holder's side of a recovery, for the primary in this process and for those that call on the IPC port.
 
+use crate::cache;
 use crate::shared::Shared;
 use hadron_replica::{RecoveryInfo, ReplicaError};
 use hadron_types::{BlockId, ErrorKind, ExtendedBlock, GenerationStamp, HadoopError, HadoopResult, StorageId};
@@ -11,8 +12,14 @@ pub(crate) async fn init_local(
     block: ExtendedBlock,
     recovery_id: GenerationStamp,
 ) -> HadoopResult<Option<RecoveryInfo>> {
-    let store = shared.store.clone();
-    let init = tokio::task::spawn_blocking(move || store.init_recovery(&block, recovery_id)).await;
+    let working = shared.clone();
+    let init = tokio::task::spawn_blocking(move || {
+        let found = working.store.init_recovery(&block, recovery_id);
+        // It may be cut: nobody shall rely on its bytes any more.
+        cache::forget(&working, &block.pool, block.block.id);
+        found
+    });
+    let init = init.await;
     let found = init.map_err(|error| HadoopError::io(error.to_string()))?;
     found.map_err(|error| HadoopError::from(&error))
 }

@@ -9,6 +9,7 @@ mod registry;
 pub(crate) use listener::{accept_loop, listen};
 pub(crate) use registry::{RegistryError, ReplicaKey, ShortCircuitRegistry};
 
+use crate::cache;
 use crate::shared::Shared;
 use crate::xceiver::socket::Socket;
 use hadron_shm::ShmId;
@@ -23,6 +24,7 @@ pub(crate) fn watch_replicas(shared: &Arc<Shared>) {
     shared.store.on_gone(Arc::new(move |pool, id| {
         if let Some(shared) = weak.upgrade() {
             shared.short_circuit.invalidate(&(pool.clone(), id));
+            cache::forget(&shared, pool, id);
         }
     }));
 }

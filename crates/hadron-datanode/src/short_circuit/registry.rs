@@ -200,7 +200,6 @@ impl ShortCircuitRegistry {
     }
 
     /// The replica is locked in memory and its checksums are verified: clients may anchor it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the cache of locked replicas"))]
     pub(crate) fn locked(&self, replica: &ReplicaKey) {
         let mut state = self.state.lock();
         state.locked.insert(replica.clone());
@@ -210,7 +209,6 @@ impl ShortCircuitRegistry {
     }
 
     /// The replica shall be unlocked: nobody can anchor it any more. True if nobody does, so that it may be done now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the cache of locked replicas"))]
     pub(crate) fn may_unlock(&self, replica: &ReplicaKey) -> bool {
         let mut state = self.state.lock();
         state.locked.remove(replica);
@@ -223,7 +221,6 @@ impl ShortCircuitRegistry {
     }
 
     /// The clients who still rely on a replica being locked.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the cache of locked replicas"))]
     pub(crate) fn anchored_by(&self, replica: &ReplicaKey) -> Vec<String> {
         let state = self.state.lock();
         let anchoring = state.words(replica).filter(|(_, word)| word.is_anchored());

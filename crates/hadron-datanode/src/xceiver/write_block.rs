@@ -10,6 +10,7 @@ use super::responder::{Pipeline, Responder};
 use super::socket::Socket;
 use super::write_behind::WriteBehind;
 use super::{Connection, OpError, OpResult, Outcome, mirror, to_peer};
+use crate::cache;
 use crate::shared::{NewsKind, ReplicaNews, Shared};
 use hadron_pipeline::packet::{MAX_PIPELINE_NODES, Stage};
 use hadron_pipeline::relay::{Relay, RelayConfig};
@@ -149,8 +150,16 @@ fn open_replica(shared: &Shared, request: &Request, sockets: &Sockets) -> Result
     }
     let writer = match request.stage {
         Stage::SetupCreate => store.create_rbw(block, new)?,
-        Stage::SetupAppend => store.append(block, to, op.min_bytes_received, interrupt)?,
-        Stage::SetupAppendRecovery => store.recover_append(block, to, op.min_bytes_received, interrupt)?,
+        Stage::SetupAppend => {
+            let writer = store.append(block, to, op.min_bytes_received, interrupt)?;
+            cache::forget(shared, &block.pool, block.block.id);
+            writer
+        }
+        Stage::SetupAppendRecovery => {
+            let writer = store.recover_append(block, to, op.min_bytes_received, interrupt)?;
+            cache::forget(shared, &block.pool, block.block.id);
+            writer
+        }
         Stage::SetupStreamingRecovery => {
             let (min, max) = (op.min_bytes_received, op.max_bytes_received);
             return Ok(Some(store.recover_rbw(block, to, min, max, interrupt)?));

@@ -46,6 +46,8 @@ pub struct Script {
     pub last_beat: Option<HeartbeatRequestProto>,
     pub lifelines: Vec<HeartbeatRequestProto>,
     pub errors: Vec<ErrorReportRequestProto>,
+    /// Blocks that a DataNode told it has in memory, the last report of each.
+    pub cached: std::collections::HashMap<String, Vec<u64>>,
     /// Results of block recoveries.
     pub recovered: Vec<CommitBlockSynchronizationRequestProto>,
 }
@@ -150,6 +152,11 @@ impl RpcProtocol for FakeNameNode {
                     full_block_report_lease_id: request.request_full_block_report_lease.unwrap_or(false).then_some(77),
                     ..Default::default()
                 })
+            }),
+            "cacheReport" => self.answer(body, |script, request: CacheReportRequestProto| {
+                let node = request.registration.datanode_id.datanode_uuid;
+                script.cached.insert(node, request.blocks);
+                Ok(CacheReportResponseProto { cmd: None })
             }),
             "errorReport" => self.answer(body, |script, request: ErrorReportRequestProto| {
                 script.errors.push(request);

@@ -378,6 +378,12 @@ keys! {
         "Page of listCachePools.";
     DFS_NAMENODE_LIST_CACHE_DIRECTIVES_NUM_RESPONSES: Count "" "dfs.namenode.list.cache.directives.num.responses" = Some("100"),
         "Page of listCacheDirectives.";
+    DFS_DATANODE_FSDATASETCACHE_MAX_THREADS_PER_VOLUME: Count "" "dfs.datanode.fsdatasetcache.max.threads.per.volume" = Some("4"),
+        "Threads per volume that lock replicas in memory.";
+    DFS_DATANODE_CACHE_REVOCATION_TIMEOUT: Time "ms" "dfs.datanode.cache.revocation.timeout.ms" = Some("900000"),
+        "How long clients may keep a locked replica that is to go.";
+    DFS_DATANODE_CACHE_REVOCATION_POLLING: Time "ms" "dfs.datanode.cache.revocation.polling.ms" = Some("500"),
+        "How often it is looked whether they still do.";
     DFS_CACHEREPORT_INTERVAL: Time "ms" "dfs.cachereport.intervalMsec" = Some("10000"),
         "Between cache reports.";
     DFS_BLOCK_INVALIDATE_LIMIT: Count "" "dfs.block.invalidate.limit" = Some("1000"),

@@ -149,10 +149,8 @@ fn help(args: &[String]) -> (u8, String) {
         {
             Some(command) => (0, of(command)),
             None => {
-                let names: Vec<&str> = COMMANDS
-                    .iter()
-                    .map(|(name, _, _)| name.trim_start_matches('-'))
-                    .collect();
+                let names = COMMANDS.iter().map(|(name, _, _)| name.trim_start_matches('-'));
+                let names: Vec<&str> = names.filter(|name| *name != "help").collect();
                 let known = format!("Valid help command names are:\n{}\n", names.join(", "));
                 (USAGE_CODE, format!("Unknown command '{word}'.\n{known}"))
             }
