@@ -5,12 +5,12 @@ mod common;
 
 use common::*;
 use hadron_datanode::DataNode;
-use hadron_env::{ManualClock, RealDisk};
+use hadron_env::{Clock, ManualClock, RealDisk};
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const ERROR_CHECKSUM: i32 = 2;
@@ -34,9 +34,13 @@ impl Fixture {
     }
 
     fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    fn start_with(&mut self, settings: &[(&str, &str)]) {
         let node = self
             .cluster
-            .start_node_in(Arc::new(RealDisk), self.clock.clone(), &self.dir, &[]);
+            .start_node_in(Arc::new(RealDisk), self.clock.clone(), &self.dir, settings);
         self.cluster.nodes.push(node);
     }
 
@@ -169,6 +173,27 @@ fn a_reader_that_saw_a_bad_checksum_has_the_replica_verified() {
     fixture.wait_bad(1);
     eventually("one failure", || fixture.failures() == 1);
     assert_eq!(fixture.node().metrics().blocks_verified.get(), 1);
+}
+
+#[test]
+fn what_was_read_within_the_period_can_be_left_out() {
+    let mut fixture = Fixture::new();
+    fixture.cluster.write(0, &block(1, 1001, 0), b"read lately");
+    fixture.cluster.write(0, &block(2, 1001, 0), b"long ago");
+    fixture.stop();
+    let now = UNIX_EPOCH + Duration::from_millis(fixture.clock.now().0) + 504 * HOUR;
+    for (id, age) in [(1, HOUR), (2, 505 * HOUR)] {
+        let file = fs::File::options().write(true).open(fixture.data_file(id)).unwrap();
+        file.set_times(fs::FileTimes::new().set_accessed(now - age)).unwrap();
+    }
+    fixture.start_with(&[("dfs.block.scanner.skip.recent.accessed", "true")]);
+    fixture.clock.advance(504 * HOUR);
+    fixture.wait_rounds(1);
+    assert_eq!(fixture.node().metrics().blocks_verified.get(), 1);
+    assert_eq!(
+        value(&page(fixture.node()), "Last block scanned"),
+        format!("{POOL}:blk_2")
+    );
 }
 
 #[test]

@@ -261,6 +261,8 @@ impl Comparison<'_> {
         {
             return Ok(());
         }
+        // What clients keep open or in memory is not what they believe either.
+        self.pool.tell_gone(id);
         self.home.add_used(len as i64 - known.len as i64);
         if lost_meta {
             self.counts.missing_meta += 1;

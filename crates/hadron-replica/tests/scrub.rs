@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
+use hadron_env::disk::{Disk, DiskCall, FaultyDisk, PageHint, RealDisk};
 use hadron_replica::*;
 use hadron_types::*;
 use std::fs;
@@ -98,6 +99,10 @@ impl Fixture {
 }
 
 fn open(dirs: &[TempDir]) -> ReplicaStore {
+    open_on(Arc::new(RealDisk), dirs)
+}
+
+fn open_on(disk: Arc<dyn Disk>, dirs: &[TempDir]) -> ReplicaStore {
     let specs: Vec<_> = dirs
         .iter()
         .map(|dir| VolumeSpec {
@@ -106,7 +111,7 @@ fn open(dirs: &[TempDir]) -> ReplicaStore {
             reserve: Reserve::NONE,
         })
         .collect();
-    let store = ReplicaStore::open(&specs, StoreOptions::default()).unwrap();
+    let store = ReplicaStore::open_on(&disk, &specs, StoreOptions::default()).unwrap();
     let identity = PoolIdentity {
         pool: POOL.into(),
         cluster_id: "CID-1".into(),
@@ -209,6 +214,45 @@ fn what_is_no_finished_replica_is_skipped_and_a_missing_one_forgotten() {
         "{verdict:?}"
     );
     assert!(matches!(fixture.verify(2), Verdict::Skipped));
+}
+
+#[test]
+fn a_disk_that_cannot_read_is_checked_and_its_replica_bad() {
+    let disk = FaultyDisk::new(Arc::new(RealDisk));
+    let dirs = vec![tempfile::tempdir().unwrap()];
+    let store = open_on(Arc::new(disk.clone()), &dirs);
+    let fixture = Fixture { dirs, store };
+    let block = fixture.write(1, 600_000);
+    assert!(matches!(fixture.verify(1), Verdict::Good { bytes: 600_000 }));
+    // What was read is forgotten by the page cache, all of it and nothing else.
+    let data = fixture.paths(1).data;
+    let mut end = 0;
+    for (path, hint, offset, len) in disk.hints() {
+        assert_eq!((&path, hint, offset), (&data, PageHint::DontNeed, end));
+        end += len;
+    }
+    assert_eq!(end, 600_000);
+    let volume = fixture.store.volumes()[0].clone();
+    assert_eq!(volume.errors(), 0);
+    let damaged = data.clone();
+    disk.judge(move |call, path| match call == DiskCall::Read && path == damaged {
+        true => Err(std::io::Error::from_raw_os_error(5)),
+        false => Ok(()),
+    });
+    let verdict = fixture.verify(1);
+    assert!(
+        matches!(&verdict, Verdict::Bad { block: bad, .. } if *bad == block),
+        "{verdict:?}"
+    );
+    // The error has the volume checked, as any does.
+    assert!(volume.errors() > 0);
+    // A shortage of descriptors says nothing of the replica.
+    disk.judge(move |call, path| match call == DiskCall::Open && path == data {
+        true => Err(std::io::Error::from_raw_os_error(24)),
+        false => Ok(()),
+    });
+    let verdict = fixture.verify(1);
+    assert!(matches!(verdict, Verdict::Failed(_)), "{verdict:?}");
 }
 
 #[test]

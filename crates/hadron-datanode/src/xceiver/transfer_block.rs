@@ -87,6 +87,8 @@ pub(crate) fn copy_to_targets(
             super::engine::SendError::Disk(error) => {
                 if finished && matches!(error, ReplicaError::Corrupt { .. }) {
                     shared.report_bad(block, None);
+                } else if error.is_disk_failure() {
+                    shared.suspect(block);
                 }
                 OpError::Replica(error)
             }
