@@ -13,6 +13,7 @@ use crate::layout;
 use crate::pool::{Entry, Finalized, FinalizedReplica, Pool, wrong};
 use crate::pool_volume::PoolVolume;
 use crate::reader::ReplicaReader;
+use crate::reconcile::Unsettled;
 use crate::state::{self, Step};
 use hadron_types::{Block, StorageId, StorageType};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ impl Pool {
         kind: StorageType,
         id: Option<&StorageId>,
     ) -> ReplicaResult<FinalizedReplica> {
+        let unsettled = Unsettled::begin(&self.unsettled);
         let old = self.movable(block, kind)?;
         let target = self.choose_volume(old.len, Some(kind), id)?;
         let copied = self.copy_onto(block, &target);
@@ -50,7 +52,7 @@ impl Pool {
             return Err(ReplicaError::NotFound(block.id, block.generation_stamp));
         }
         self.tell_gone(block.id);
-        self.remove_moved(block, &old);
+        self.remove_moved(block, &old, unsettled);
         tracing::info!(%block, storage = %target.volume.storage_id(), kind = kind.name(), "moved a replica");
         Ok(self.placed(now.block(block.id), &target))
     }
@@ -162,11 +164,12 @@ impl Pool {
     }
 
     /// Has the files of the replica as it was removed in the background.
-    fn remove_moved(self: &Arc<Self>, block: &Block, old: &Finalized) {
+    fn remove_moved(self: &Arc<Self>, block: &Block, old: &Finalized, unsettled: Unsettled) {
         let (pool, block) = (self.clone(), *block);
         let (dir, home) = (self.finalized_dir(block.id, old), self.home(old.volume).clone());
         self.deleters[usize::from(old.volume)].submit(Part::new(move || {
             let aside = pool.move_aside(&block, &dir, &home);
+            drop(unsettled);
             Some(Part::new(move || {
                 for path in &aside {
                     remove_counted(&home, path);

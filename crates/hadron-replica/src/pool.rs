@@ -14,6 +14,7 @@ use crate::files::{create_files, move_file, open_files, remove, rename, sync_fil
 use crate::identity::PoolIdentity;
 use crate::layout;
 use crate::pool_volume::PoolVolume;
+use crate::reconcile::Unsettled;
 use crate::recovery::Recovering;
 use crate::removal::GoneHook;
 use crate::state::{self, Step};
@@ -23,7 +24,7 @@ use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState, StorageId, Sto
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -112,8 +113,8 @@ pub(crate) struct Pool {
     /// One per volume.
     pub(crate) deleters: Arc<Vec<Deleter>>,
     pub(crate) next_aside: AtomicU64,
-    /// Finished replicas whose new stamp is in the map and not yet in the name of their meta file.
-    pub(crate) restamping: AtomicUsize,
+    /// Steps under way during which finished replicas have files where the map does not say.
+    pub(crate) unsettled: Arc<AtomicUsize>,
     pub(crate) options: PoolOptions,
     /// Told of replicas that are out of sight.
     pub(crate) gone: Arc<OnceLock<GoneHook>>,
@@ -160,7 +161,7 @@ impl Pool {
             random: SystemRandom::new(),
             deleters,
             next_aside: AtomicU64::new(0),
-            restamping: AtomicUsize::new(0),
+            unsettled: Arc::default(),
             options,
             gone,
         }
@@ -717,10 +718,8 @@ impl Pool {
     /// Gives a finalized replica a new stamp: the map first, so that a deletion or an append meanwhile is noticed. Readers
     /// that look for the meta file in between try again.
     fn restamp_finalized(&self, id: BlockId, old: &Finalized, to: GenerationStamp) -> ReplicaResult<FinalizedReplica> {
-        self.restamping.fetch_add(1, Ordering::AcqRel);
-        let done = self.restamp_counted(id, old, to);
-        self.restamping.fetch_sub(1, Ordering::AcqRel);
-        done
+        let _unsettled = Unsettled::begin(&self.unsettled);
+        self.restamp_counted(id, old, to)
     }
 
     fn restamp_counted(&self, id: BlockId, old: &Finalized, to: GenerationStamp) -> ReplicaResult<FinalizedReplica> {

@@ -2,7 +2,8 @@
 //!
 //! Only finished replicas are looked at: those that are open, recovering, being copied here or deleted are their owners'.
 //! What does not fit in a directory's listing is looked at again on its own before anything is done about it, because
-//! listings age; each step then happens only if the map still has what it was decided on. No lock is held across I/O.
+//! listings age; each step then happens only if the map still has what it was decided on, and while nobody moves or
+//! restamps a replica. No lock is held across I/O.
 //!
 //! | memory | disk | done |
 //! |---|---|---|
@@ -30,7 +31,7 @@ use hadron_types::{Block, BlockId, BlockPoolId, GenerationStamp};
 use hashbrown::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What became of a replica that did not fit.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -227,9 +228,7 @@ impl Comparison<'_> {
 
     /// A replica whose files do not fit, or are not there.
     fn check_in_place(&mut self, id: BlockId, known: &Finalized) -> ReplicaResult<()> {
-        // A stamp that is being changed is in memory before it is on the disk.
-        if !self.pool.is_entry(id, &Entry::Finalized(known.clone())) || self.pool.restamping.load(Ordering::Acquire) > 0
-        {
+        if !self.pool.holds_exactly(id, known) || self.pool.is_unsettled() {
             return Ok(());
         }
         let dir = self.pool.finalized_dir(id, known);
@@ -255,10 +254,7 @@ impl Comparison<'_> {
             stamp,
             ..known.clone()
         };
-        if !self
-            .pool
-            .swap_entry(id, &Entry::Finalized(known.clone()), Entry::Finalized(now))
-        {
+        if !self.pool.swap_exactly(id, known, Entry::Finalized(now)) {
             return Ok(());
         }
         // What clients keep open or in memory is not what they believe either.
@@ -302,7 +298,16 @@ impl Comparison<'_> {
         let old_home = self.pool.home(known.volume).clone();
         let old_dir = self.pool.finalized_dir(id, known);
         // Out of sight for a moment: nobody may put files where others are about to be removed.
-        if old_home.volume.is_failed() || !self.pool.swap_entry(id, &entry, Entry::Deleting) {
+        if old_home.volume.is_failed()
+            || self.pool.is_unsettled()
+            || !self.pool.swap_exactly(id, known, Entry::Deleting)
+        {
+            return Ok(());
+        }
+        // From now on no move can begin; one that had begun before put its copy where it is found here.
+        if self.pool.is_unsettled() {
+            self.pool.put(id, entry);
+            self.leave_failed(id);
             return Ok(());
         }
         let settled = self.choose_place(id, known, &old_home, &old_dir, dir);
@@ -415,9 +420,54 @@ impl Pool {
         ids
     }
 
+    /// Whether some finished replica may have files where the map does not say.
+    fn is_unsettled(&self) -> bool {
+        self.unsettled.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether the map has `known`, in its place.
+    fn holds_exactly(&self, id: BlockId, known: &Finalized) -> bool {
+        self.replicas
+            .lock()
+            .get(&id)
+            .is_some_and(|entry| is_exactly(entry, known))
+    }
+
+    /// Puts `next` in the place of `known`; false, and nothing done, if that is not there or lies elsewhere now.
+    fn swap_exactly(&self, id: BlockId, known: &Finalized, next: Entry) -> bool {
+        match self.replicas.lock().get_mut(&id) {
+            Some(slot) if is_exactly(slot, known) => {
+                *slot = next;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The map's entry, also one that is being deleted.
     fn raw_entry(&self, id: BlockId) -> Option<Entry> {
         self.replicas.lock().get(&id).cloned()
+    }
+}
+
+fn is_exactly(entry: &Entry, known: &Finalized) -> bool {
+    matches!(entry, Entry::Finalized(now) if now.is_same(known) && (now.volume, &now.dir) == (known.volume, &known.dir))
+}
+
+/// A step under way during which a finished replica has files where the map does not say: a move, a new stamp.
+pub(crate) struct Unsettled(Arc<AtomicUsize>);
+
+impl Unsettled {
+    /// Begins one, before its first look at the map; it ends with the value.
+    pub(crate) fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -8,7 +8,7 @@ use hadron_types::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const POOL: &str = "BP-1-127.0.0.1-1700000000000";
@@ -112,14 +112,17 @@ fn open_on(disk: Arc<dyn Disk>, dirs: &[TempDir]) -> ReplicaStore {
         })
         .collect();
     let store = ReplicaStore::open_on(&disk, &specs, StoreOptions::default()).unwrap();
-    let identity = PoolIdentity {
+    store.attach_pool(&identity()).unwrap();
+    store
+}
+
+fn identity() -> PoolIdentity {
+    PoolIdentity {
         pool: POOL.into(),
         cluster_id: "CID-1".into(),
         namespace_id: 7,
         ctime: 0,
-    };
-    store.attach_pool(&identity).unwrap();
-    store
+    }
 }
 
 fn flip(path: &Path, at: usize) {
@@ -483,6 +486,68 @@ fn a_replica_that_was_moved_is_found_and_of_two_the_newer_stays() {
         assert!(matches!(fixture.verify(1), Verdict::Good { bytes: 300 }));
         assert_eq!(fixture.reconcile().0.differences(), 0);
     }
+}
+
+/// At each of its steps a move has files that the map does not know, or knows no more.
+#[test]
+fn a_replica_being_moved_is_left_alone() {
+    let disk = FaultyDisk::new(Arc::new(RealDisk));
+    let dirs: Vec<TempDir> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let kinds = [StorageType::Disk, StorageType::Archive];
+    let specs: Vec<_> = dirs
+        .iter()
+        .zip(kinds)
+        .map(|(dir, storage_type)| VolumeSpec {
+            dir: dir.path().to_path_buf(),
+            storage_type,
+            reserve: Reserve::NONE,
+        })
+        .collect();
+    let below: Arc<dyn Disk> = Arc::new(disk.clone());
+    let store = ReplicaStore::open_on(&below, &specs, StoreOptions::default()).unwrap();
+    store.attach_pool(&identity()).unwrap();
+    let fixture = Arc::new(Fixture { dirs, store });
+    let mut here = fixture.write(1, 300_000);
+    here.len = 300_000;
+    let from = fixture.store.volume_of(&POOL.into(), BlockId(1)).unwrap();
+    let looking = std::sync::atomic::AtomicBool::new(false);
+    let compared = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (weak, count) = (Arc::downgrade(&fixture), compared.clone());
+    disk.judge(move |_, _| {
+        use std::sync::atomic::Ordering::SeqCst;
+        // The comparison's own calls are not looked at.
+        if let Some(fixture) = weak.upgrade()
+            && !looking.swap(true, SeqCst)
+        {
+            let (counts, _) = fixture.reconcile();
+            let found = (
+                counts.duplicate,
+                counts.mismatched,
+                counts.missing_data,
+                counts.missing_memory,
+            );
+            assert_eq!(found, (0, 0, 0, 0));
+            count.fetch_add(1, SeqCst);
+            looking.store(false, SeqCst);
+        }
+        Ok(())
+    });
+    let wanted = ExtendedBlock {
+        pool: POOL.into(),
+        block: here,
+    };
+    fixture.store.move_replica(&wanted, kinds[1 - from], None).unwrap();
+    // A comparison that found something ends the deleting thread, which then never says that it is done.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while fixture.store.pending_deletions() > 0 {
+        assert!(Instant::now() < deadline, "the old files are not removed");
+        std::thread::yield_now();
+    }
+    disk.heal();
+    assert!(compared.load(std::sync::atomic::Ordering::SeqCst) > 10);
+    assert_eq!(fixture.store.volume_of(&POOL.into(), BlockId(1)), Some(1 - from));
+    assert!(matches!(fixture.verify(1), Verdict::Good { bytes: 300_000 }));
+    assert_eq!(fixture.reconcile().0.differences(), 0);
 }
 
 #[test]
