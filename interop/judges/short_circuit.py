@@ -1,4 +1,5 @@
-"""Judge: short-circuit reads by Hadoop's own clients 3.3.4 and 2.7.3 from a Hadron DataNode.
+"""Judge: short-circuit reads by Hadoop's own clients 3.3.4 and 2.7.3 from a Hadron DataNode, and by Hadron's client from
+Hadron's and Apache's.
 
 Hadoop's native library is not in its jars, so interop/native-hadoop stands in for it; the Java code above it, cache,
 shared memory and all, is Hadoop's.
@@ -7,13 +8,16 @@ shared memory and all, is Hadoop's.
 import hashlib
 import os
 import re
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from lib import fetch  # noqa: E402
+from lib import apache, fetch  # noqa: E402
 from lib.cluster import Daemons  # noqa: E402
 from lib.java import JavaDriver  # noqa: E402
 from lib.judge import Judge, pattern, run, wait_until  # noqa: E402
@@ -21,6 +25,7 @@ from lib.judge import Judge, pattern, run, wait_until  # noqa: E402
 BLOCK = 1 << 20
 LENGTH = 3 * BLOCK + 12_345
 DEAD_CLIENT_SECONDS = 10
+NOBODY = 65534
 
 
 def md5(data):
@@ -107,6 +112,63 @@ def many_replicas(judge, cluster, version, native, settings):
         judge.check(f"{version}: bytes over TCP", metric(cluster, "bytes_read_total") >= before + len(data))
 
 
+def ours(judge, url, settings, name, data, **options):
+    """Hadron's client reads a file and says how."""
+    words = [part for key, value in settings.items() for part in ["-D", f"{key}={value}"]]
+    command = [options.pop("binary", judge.hadron), "fs", "-v", "-fs", url, *words, "-cat", name]
+    done = subprocess.run(command, capture_output=True, timeout=120, **options)
+    judge.equal(f"{name} by Hadron's client", md5(done.stdout), md5(data))
+    said = done.stderr.decode(errors="replace")
+    wanted = f"{len(data)} bytes read: {len(data)} by short-circuit (0 of them zero-copy), 0 by TCP on this machine"
+    judge.check(f"{name} by short circuit", wanted in said, said[:500])
+
+
+# covers: SC-01, SC-02, SC-39
+def other_user(judge, cluster, settings):
+    """A user who may not read the block files gets their descriptors."""
+    data = pattern(11, LENGTH)
+    put(judge, cluster, "/others", data)
+    for folder, _, names in os.walk(cluster.data(0)):
+        for each in names:
+            os.chmod(os.path.join(folder, each), 0o600)
+    before = metric(cluster, "bytes_read_total")
+    public = tempfile.mkdtemp(prefix="hadron-judge-", dir="/tmp")
+    try:
+        os.chmod(public, 0o755)
+        binary = os.path.join(public, "hadron")
+        shutil.copy(judge.hadron, binary)
+        os.chmod(judge.scratch, 0o711)
+        as_root = os.geteuid() == 0
+        ours(judge, cluster.url, settings, "/others", data, binary=binary, cwd=public, **({"user": NOBODY, "group": NOBODY, "extra_groups": []} if as_root else {}))
+    finally:
+        shutil.rmtree(public)
+    judge.equal("nothing over a socket", metric(cluster, "bytes_read_total"), before)
+    put(judge, cluster, "/remote", data)
+    code, _, err = run([judge.hadron, "fs", "-v", "-fs", cluster.url, "-D", "dfs.client.read.shortcircuit=true", "-cat", "/remote"])
+    judge.check("without a socket's path by TCP", code == 0 and f"{LENGTH} by TCP on this machine" in err, err[:500])
+
+
+# covers: SC-09, SC-10, SC-22, XC-25
+def from_apache(judge, native, settings):
+    """Hadron's client and a DataNode of Apache HDFS."""
+    home = judge.fetch(apache.unpack)
+    folder = os.path.join(judge.scratch, "apache")
+    os.makedirs(folder)
+    server = {**settings, "dfs.replication": "1"}
+    data = pattern(13, LENGTH)
+    with apache.Apache(home, folder, 1, server, quick=True, native=native) as cluster:
+        put(judge, cluster, "/theirs", data)
+        ours(judge, cluster.url, settings, "/theirs", data)
+        java, classes = judge.fetch(fetch.java_client, "3.3.4")
+        options = [f"{key}={value}" for key, value in {"fs.defaultFS": cluster.url, **settings}.items()]
+        scratch = os.path.join(judge.scratch, "java-apache")
+        os.makedirs(scratch)
+        with JavaDriver(java, classes, "LocalReads", scratch, options, native) as client:
+            client("open", "a", "/theirs")
+            client("read", "a", LENGTH)
+            judge.equal("Java from Apache's DataNode, so that the native library is not to blame", client("stats", "a").split(" ")[2], str(LENGTH))
+
+
 def main():
     judge = Judge(__doc__)
     native = judge.fetch(fetch.native_hadoop)
@@ -116,7 +178,9 @@ def main():
         for version in ["3.3.4", "2.7.3"]:
             reads(judge, cluster, version, native, client)
             many_replicas(judge, cluster, version, native, client)
+        other_user(judge, cluster, client)
         judge.check("the daemons still run at the end", cluster.alive())
+    from_apache(judge, native, client)
     judge.finish()
 
 

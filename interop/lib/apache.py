@@ -53,11 +53,17 @@ def unpack(work):
 class Apache:
     """A NameNode and DataNodes of Apache HDFS as child processes.
 
-    `quick` starts them sooner and lets them run slower: for judging, not for measuring.
+    `quick` starts them sooner and lets them run slower: for judging, not for measuring. `native` is a folder with the native
+    library that they load.
     """
 
-    def __init__(self, home, folder, datanodes=3, settings=None, quick=False):
+    def __init__(self, home, folder, datanodes=3, settings=None, quick=False, native=None):
         self.options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"] if quick else []
+        self.core = {}
+        if native:
+            self.options.append(f"-Djava.library.path={native}")
+            # Java would ask the native library for groups.
+            self.core = {"hadoop.security.group.mapping": "org.apache.hadoop.security.ShellBasedUnixGroupsMapping"}
         self.home = home
         self.folder = folder
         self.datanodes = datanodes
@@ -85,7 +91,7 @@ class Apache:
 
     def configure(self, name, settings):
         folder = os.path.join(self.folder, "conf", name)
-        write_site(folder, {"fs.defaultFS": self.url, "hadoop.tmp.dir": f"{self.folder}/tmp"}, settings)
+        write_site(folder, {"fs.defaultFS": self.url, "hadoop.tmp.dir": f"{self.folder}/tmp", **self.core}, settings)
         with open(os.path.join(folder, "log4j.properties"), "w") as out:
             out.write(LOGGING)
 
