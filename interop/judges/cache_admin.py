@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from lib import fetch  # noqa: E402
 from lib.cluster import Daemons  # noqa: E402
 from lib.java import JavaShell  # noqa: E402
-from lib.judge import Judge  # noqa: E402
+from lib.judge import Judge, wait_until  # noqa: E402
 
 CACHE_ADMIN = "org.apache.hadoop.hdfs.tools.CacheAdmin"
 DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}"
@@ -153,15 +153,14 @@ def caching(judge, hadron, cluster, ours):
     ours("-addDirective -path /judge/f -pool cached")
     wait_until(lambda: stats() == ["5", "5", "1", "1"], 30, "the block is cached")
     judge.equal("what is cached is shown", stats(), ["5", "5", "1", "1"])
-    report = subprocess.run([hadron, "dfsadmin", "-fs", cluster.url, "-report"], capture_output=True, text=True).stdout
-    judge.check("the node's cache is in use", "Cache Used: 4096 (4 KB)" in report, report)
-    ours("-removePool cached")
 
-    def used():
+    def used(shown):
         report = subprocess.run([hadron, "dfsadmin", "-fs", cluster.url, "-report"], capture_output=True, text=True).stdout
-        return "Cache Used: 0 (0 B)" in report
+        return f"Cache Used: {shown}" in report
 
-    judge.check("the block is given up", wait_until(used, 30, "the block is given up"))
+    judge.check("the node's cache is in use", wait_until(lambda: used("4096 (4 KB)"), 10, "heartbeats tell of it"))
+    ours("-removePool cached")
+    judge.check("the block is given up", wait_until(lambda: used("0 (0 B)"), 30, "the block is given up"))
 
 
 def main():
