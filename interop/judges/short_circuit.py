@@ -6,6 +6,7 @@ shared memory and all, is Hadoop's.
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from lib.judge import Judge, pattern, run, wait_until  # noqa: E402
 BLOCK = 1 << 20
 LENGTH = 3 * BLOCK + 12_345
 DEAD_CLIENT_SECONDS = 10
+CACHE_SECONDS = 60
 NOBODY = 65534
 
 
@@ -123,6 +125,45 @@ def ours(judge, url, settings, name, data, **options):
     judge.check(f"{name} by short circuit", wanted in said, said[:500])
 
 
+def locked(cluster):
+    """Bytes that the DataNode keeps locked in memory."""
+    address = cluster.settings["dn0"]["dfs.datanode.http.address"]
+    with urllib.request.urlopen(f"http://{address}/jmx", timeout=20) as page:
+        beans = json.load(page)["beans"]
+    return next(bean["CacheUsed"] for bean in beans if "CacheUsed" in bean)
+
+
+# covers: SC-12, SC-13, SC-14, SC-15, SC-38
+def anchored(judge, cluster, native, settings):
+    """What is locked in memory is mapped with nobody's checksums, and stays locked while somebody relies on it."""
+    java, classes = judge.fetch(fetch.java_client, "3.3.4")
+    data = pattern(17, LENGTH)
+    put(judge, cluster, "/cached", data)
+    def admin(*words):
+        code, out, err = run([judge.hadron, "cacheadmin", "-fs", cluster.url, *words])
+        judge.check(" ".join(words[:2]), code == 0, (out + err)[:300])
+        return out
+    admin("-addPool", "judged")
+    number = re.search(r"\d+", admin("-addDirective", "-path", "/cached", "-pool", "judged")).group()
+    wait_until(lambda: locked(cluster) >= LENGTH, CACHE_SECONDS, "all blocks are locked in memory")
+    options = [f"{key}={value}" for key, value in {"fs.defaultFS": cluster.url, **settings}.items()]
+    scratch = os.path.join(judge.scratch, "anchored")
+    os.makedirs(scratch)
+    with JavaDriver(java, classes, "LocalReads", scratch, options, native) as client:
+        client("open", "a", "/cached")
+        judge.equal("mapped, vouched for by the DataNode", client("anchored", "a", LENGTH), md5(data))
+        client("open", "h", "/cached")
+        judge.equal("held", client("hold", "h", LENGTH), md5(data))
+        admin("-removeDirective", number)
+        def refused():
+            client("open", "n", "/cached")
+            return client("anchored", "n", 100).startswith("failed")
+        wait_until(refused, CACHE_SECONDS, "no new anchors are given")
+        judge.check("locked while it is held", locked(cluster) >= LENGTH, locked(cluster))
+        client.process.kill()
+        wait_until(lambda: locked(cluster) == 0, DEAD_CLIENT_SECONDS, "what a killed client held is unlocked")
+
+
 # covers: SC-01, SC-02, SC-39
 def other_user(judge, cluster, settings):
     """A user who may not read the block files gets their descriptors."""
@@ -173,11 +214,14 @@ def main():
     judge = Judge(__doc__)
     native = judge.fetch(fetch.native_hadoop)
     client = {"dfs.client.read.shortcircuit": "true", "dfs.domain.socket.path": f"{judge.scratch}/dn._PORT"}
-    server = {**client, "hadron.domain.socket.check-directories": "false", "dfs.namenode.fs-limits.min-block-size": "4096"}
+    server = {**client, "hadron.domain.socket.check-directories": "false", "dfs.namenode.fs-limits.min-block-size": "4096",
+              "dfs.datanode.max.locked.memory": str(8 * BLOCK), "dfs.cachereport.intervalMsec": "1000",
+              "dfs.namenode.path.based.cache.refresh.interval.ms": "1000", "dfs.datanode.cache.revocation.polling.ms": "200"}
     with Daemons(judge.hadron, 1, server, steady=True) as cluster:
         for version in ["3.3.4", "2.7.3"]:
             reads(judge, cluster, version, native, client)
             many_replicas(judge, cluster, version, native, client)
+        anchored(judge, cluster, native, client)
         other_user(judge, cluster, client)
         judge.check("the daemons still run at the end", cluster.alive())
     from_apache(judge, native, client)
