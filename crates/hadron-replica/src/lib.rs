@@ -30,6 +30,7 @@ mod reader;
 mod reconcile;
 mod recovery;
 mod removal;
+mod report;
 mod restart;
 mod space;
 pub mod state;

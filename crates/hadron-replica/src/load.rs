@@ -81,7 +81,7 @@ pub(crate) fn keep_better(into: &mut HashMap<BlockId, Entry>, id: BlockId, entry
             let status = replica.status();
             (status.stamp, 0, status.on_disk)
         }
-        Entry::Recovering(_) | Entry::Deleting => (GenerationStamp(0), 0, 0),
+        Entry::Recovering(_) | Entry::Deleting | Entry::Held(_) => (GenerationStamp(0), 0, 0),
     };
     match into.get(&id) {
         Some(old) if rank(old) >= rank(&entry) => {

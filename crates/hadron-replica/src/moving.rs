@@ -3,6 +3,8 @@
 //! The copy is made beside the replica, which goes on serving, and is verified on the way; then the map's entry is
 //! swapped and the old files are removed in the background. Readers that have the old files open go on with them. When
 //! the replica is deleted or written to meanwhile, the copy is what goes.
+//! Invariant: until the old files are aside, nobody else moves, makes or takes in a replica of the block, so that all
+//! names that belong to the copy or to the old place are this move's.
 //! Crash: until the data file is in its place the copy is a leftover in `tmp`; behind that, loading keeps one of the two.
 //! Source of the rules: Hadoop `FsDatasetImpl.moveBlockAcrossStorage`.
 
@@ -13,9 +15,10 @@ use crate::layout;
 use crate::pool::{Entry, Finalized, FinalizedReplica, Pool, wrong};
 use crate::pool_volume::PoolVolume;
 use crate::reader::ReplicaReader;
-use crate::reconcile::Unsettled;
 use crate::state::{self, Step};
-use hadron_types::{Block, StorageId, StorageType};
+use hadron_types::{Block, BlockId, ReplicaState, StorageId, StorageType};
+use hashbrown::HashSet;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +36,7 @@ impl Pool {
         kind: StorageType,
         id: Option<&StorageId>,
     ) -> ReplicaResult<FinalizedReplica> {
-        let unsettled = Unsettled::begin(&self.unsettled);
+        let _alone = Moving::begin(&self.moving, block.id).ok_or_else(|| moving_now(block))?;
         let old = self.movable(block, kind)?;
         let target = self.choose_volume(old.len, Some(kind), id)?;
         let copied = self.copy_onto(block, &target);
@@ -52,7 +55,7 @@ impl Pool {
             return Err(ReplicaError::NotFound(block.id, block.generation_stamp));
         }
         self.tell_gone(block.id);
-        self.remove_moved(block, &old, unsettled);
+        self.remove_moved(block, &old);
         tracing::info!(%block, storage = %target.volume.storage_id(), kind = kind.name(), "moved a replica");
         Ok(self.placed(now.block(block.id), &target))
     }
@@ -163,20 +166,48 @@ impl Pool {
         }
     }
 
-    /// Has the files of the replica as it was removed in the background.
-    fn remove_moved(self: &Arc<Self>, block: &Block, old: &Finalized, unsettled: Unsettled) {
-        let (pool, block) = (self.clone(), *block);
+    /// Has the files of the replica as it was removed in the background, from aside: as soon as the move is over others
+    /// may lie where they were.
+    fn remove_moved(self: &Arc<Self>, block: &Block, old: &Finalized) {
         let (dir, home) = (self.finalized_dir(block.id, old), self.home(old.volume).clone());
+        let aside = self.move_aside(block, &dir, &home);
         self.deleters[usize::from(old.volume)].submit(Part::new(move || {
-            let aside = pool.move_aside(&block, &dir, &home);
-            drop(unsettled);
-            Some(Part::new(move || {
-                for path in &aside {
-                    remove_counted(&home, path);
-                }
-                None
-            }))
+            for path in &aside {
+                remove_counted(&home, path);
+            }
+            None
         }));
+    }
+
+    /// Whether the block's replica is on its way to another medium. Whoever asks with the map locked and finds no finished
+    /// replica in it may believe a "no": a move that begins afterwards finds none either.
+    pub(crate) fn is_moving(&self, id: BlockId) -> bool {
+        self.moving.lock().contains(&id)
+    }
+}
+
+/// One block's move, until the files are where the map says and nowhere else.
+struct Moving(Arc<Mutex<HashSet<BlockId>>>, BlockId);
+
+impl Moving {
+    /// `None` if the block is being moved already.
+    fn begin(all: &Arc<Mutex<HashSet<BlockId>>>, id: BlockId) -> Option<Self> {
+        all.lock().insert(id).then(|| Self(all.clone(), id))
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+    }
+}
+
+/// The answer to whoever would make or move a replica that is on its way.
+pub(crate) fn moving_now(block: &Block) -> ReplicaError {
+    ReplicaError::AlreadyExists {
+        block: block.id,
+        stamp: block.generation_stamp,
+        state: ReplicaState::Finalized,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::{ReplicaError, ReplicaResult};
 use crate::files::{create_files, move_file, open_files, remove, rename, sync_files, sync_move};
 use crate::identity::PoolIdentity;
 use crate::layout;
+use crate::moving::moving_now;
 use crate::pool_volume::PoolVolume;
 use crate::reconcile::Unsettled;
 use crate::recovery::Recovering;
@@ -21,7 +22,7 @@ use crate::state::{self, Step};
 use crate::writer::{ReplicaWriter, partial_sum_on_disk};
 use hadron_env::{Random, SystemRandom};
 use hadron_types::{Block, BlockId, GenerationStamp, ReplicaState, StorageId, StorageType};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, MutexGuard};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -70,6 +71,8 @@ pub(crate) enum Entry {
     Recovering(Arc<Recovering>),
     /// Its files are being moved aside; for everybody else it is not there.
     Deleting,
+    /// The comparison with the disk looks where it lies: reports have it, nobody else may use it.
+    Held(Finalized),
 }
 
 impl Entry {
@@ -81,13 +84,13 @@ impl Entry {
         }
     }
 
-    /// The volume it lies on; `None` while it is being deleted.
+    /// The volume it lies on; `None` while it is being deleted or looked for.
     pub(crate) fn volume(&self) -> Option<u16> {
         match self {
             Self::Finalized(finalized) => Some(finalized.volume),
             Self::Active(replica) => Some(replica.home.index),
             Self::Recovering(running) => running.original.volume(),
-            Self::Deleting => None,
+            Self::Deleting | Self::Held(_) => None,
         }
     }
 
@@ -113,8 +116,10 @@ pub(crate) struct Pool {
     /// One per volume.
     pub(crate) deleters: Arc<Vec<Deleter>>,
     pub(crate) next_aside: AtomicU64,
-    /// Steps under way during which finished replicas have files where the map does not say.
+    /// New stamps under way, during which finished replicas have files where the map does not say.
     pub(crate) unsettled: Arc<AtomicUsize>,
+    /// Finished replicas that move to another medium. Locked behind the map.
+    pub(crate) moving: Arc<Mutex<HashSet<BlockId>>>,
     pub(crate) options: PoolOptions,
     /// Told of replicas that are out of sight.
     pub(crate) gone: Arc<OnceLock<GoneHook>>,
@@ -162,6 +167,7 @@ impl Pool {
             deleters,
             next_aside: AtomicU64::new(0),
             unsettled: Arc::default(),
+            moving: Arc::default(),
             options,
             gone,
         }
@@ -172,7 +178,7 @@ impl Pool {
             .lock()
             .get(&id)
             .cloned()
-            .filter(|e| !matches!(e, Entry::Deleting))
+            .filter(|e| !matches!(e, Entry::Deleting | Entry::Held(_)))
     }
 
     fn found(&self, block: &Block) -> ReplicaResult<Entry> {
@@ -189,6 +195,7 @@ impl Pool {
                 (status.state, status.stamp)
             }
             Entry::Recovering(running) => (ReplicaState::Rur, Self::describe(&running.original).1),
+            Entry::Held(held) => (ReplicaState::Finalized, held.stamp),
             Entry::Deleting => (ReplicaState::Temporary, GenerationStamp(0)),
         }
     }
@@ -196,56 +203,6 @@ impl Pool {
     /// The pool's share of a volume.
     pub(crate) fn home(&self, volume: u16) -> &Arc<PoolVolume> {
         &self.volumes[usize::from(volume)]
-    }
-
-    /// Replicas by volume, open ones included.
-    pub(crate) fn counts_by_volume(&self) -> Vec<u64> {
-        let mut counts = vec![0; self.volumes.len()];
-        for volume in self.replicas.lock().values().filter_map(Entry::volume) {
-            counts[usize::from(volume)] += 1;
-        }
-        counts
-    }
-
-    /// How many replicas there are, and how many of them are open.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        let map = self.replicas.lock();
-        let open = map.values().filter(|e| matches!(e, Entry::Active(_))).count();
-        (map.len(), open)
-    }
-
-    /// The replicas of a full report, by volume.
-    pub(crate) fn report(&self) -> Vec<Vec<ReportedReplica>> {
-        let mut lists = vec![Vec::new(); self.volumes.len()];
-        let mut active = Vec::new();
-        for (id, entry) in self.replicas.lock().iter() {
-            let entry = match entry {
-                Entry::Recovering(running) => &running.original,
-                entry => entry,
-            };
-            match entry {
-                Entry::Finalized(finalized) => lists[usize::from(finalized.volume)].push(ReportedReplica {
-                    block: finalized.block(*id),
-                    state: ReplicaState::Finalized,
-                }),
-                Entry::Active(replica) => active.push(replica.clone()),
-                Entry::Recovering(_) | Entry::Deleting => {}
-            }
-        }
-        for replica in active {
-            let status = replica.status();
-            if status.state != ReplicaState::Temporary {
-                lists[usize::from(replica.home.index)].push(ReportedReplica {
-                    block: Block {
-                        id: replica.id,
-                        generation_stamp: status.stamp,
-                        len: status.on_disk,
-                    },
-                    state: status.state,
-                });
-            }
-        }
-        lists
     }
 
     /// Picks a volume of the wanted type with room for `len` bytes and holds that room.
@@ -340,6 +297,8 @@ impl Pool {
             let old = {
                 let mut map = self.replicas.lock();
                 match map.get(&block.id) {
+                    // Its files would be taken for those that the move leaves behind.
+                    _ if self.is_moving(block.id) => return Err(moving_now(block)),
                     // Failing a volume marks it first and then forgets its replicas: none may slip in behind that.
                     None if replica.home.volume.is_failed() => return Err(out_of_use(replica)),
                     None => {
@@ -567,7 +526,9 @@ impl Pool {
                 self.restamp(&replica, to)?;
                 self.resume(replica.clone(), interrupt)
             }
-            Entry::Recovering(_) | Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
+            Entry::Recovering(_) | Entry::Deleting | Entry::Held(_) => {
+                Err(ReplicaError::NotFound(block.id, block.generation_stamp))
+            }
         }
     }
 
@@ -626,7 +587,9 @@ impl Pool {
                 }
                 self.finalize(&replica)
             }
-            Entry::Recovering(_) | Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
+            Entry::Recovering(_) | Entry::Deleting | Entry::Held(_) => {
+                Err(ReplicaError::NotFound(block.id, block.generation_stamp))
+            }
         }
     }
 
@@ -693,6 +656,7 @@ impl Pool {
         let mut map = self.replicas.lock();
         match map.get(&block.id) {
             Some(found) => Err(exists(block.id, found)),
+            None if self.is_moving(block.id) => Err(moving_now(block)),
             None => {
                 map.insert(block.id, Entry::Deleting);
                 Ok(())
@@ -940,7 +904,7 @@ fn gives_way(old: &Entry, block: &Block, step: Step) -> bool {
         // The block has the stamp of this recovery or of a later one, which was finished without this replica.
         Entry::Recovering(running) => running.recovery_id <= block.generation_stamp,
         Entry::Finalized(_) => true,
-        Entry::Active(_) | Entry::Deleting => false,
+        Entry::Active(_) | Entry::Deleting | Entry::Held(_) => false,
     };
     is_over && stamp < block.generation_stamp && state::after(Some(state), step).is_some()
 }

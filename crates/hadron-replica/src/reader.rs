@@ -111,7 +111,9 @@ impl ReplicaReader {
                     accept_no_meta,
                 )
             }
-            Entry::Recovering(_) | Entry::Deleting => Err(ReplicaError::NotFound(block.id, block.generation_stamp)),
+            Entry::Recovering(_) | Entry::Deleting | Entry::Held(_) => {
+                Err(ReplicaError::NotFound(block.id, block.generation_stamp))
+            }
         }
     }
 

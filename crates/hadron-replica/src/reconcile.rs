@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// What became of a replica that did not fit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Repair {
-    /// It lay on the disk, unknown, or elsewhere than was believed.
+    /// It lay on the disk, unknown, or elsewhere than was believed; or where it was believed to lie, after some doubt.
     Found(FinalizedReplica),
     /// Its data is gone.
     Gone(FinalizedReplica),
@@ -228,7 +228,7 @@ impl Comparison<'_> {
 
     /// A replica whose files do not fit, or are not there.
     fn check_in_place(&mut self, id: BlockId, known: &Finalized) -> ReplicaResult<()> {
-        if !self.pool.holds_exactly(id, known) || self.pool.is_unsettled() {
+        if !self.pool.holds_exactly(id, known) || self.pool.is_unsettled(id) {
             return Ok(());
         }
         let dir = self.pool.finalized_dir(id, known);
@@ -297,28 +297,33 @@ impl Comparison<'_> {
         let entry = Entry::Finalized(known.clone());
         let old_home = self.pool.home(known.volume).clone();
         let old_dir = self.pool.finalized_dir(id, known);
-        // Out of sight for a moment: nobody may put files where others are about to be removed.
+        // Nobody's for a moment: nobody may put files where others are about to be removed.
         if old_home.volume.is_failed()
-            || self.pool.is_unsettled()
-            || !self.pool.swap_exactly(id, known, Entry::Deleting)
+            || self.pool.is_unsettled(id)
+            || !self.pool.swap_exactly(id, known, Entry::Held(known.clone()))
         {
             return Ok(());
         }
         // From now on no move can begin; one that had begun before put its copy where it is found here.
-        if self.pool.is_unsettled() {
-            self.pool.put(id, entry);
-            self.leave_failed(id);
-            return Ok(());
-        }
-        let settled = self.choose_place(id, known, &old_home, &old_dir, dir);
+        let settled = match self.pool.is_unsettled(id) {
+            true => Ok(None),
+            false => self.choose_place(id, known, &old_home, &old_dir, dir),
+        };
         let next = match &settled {
             Ok(Some(chosen)) => Entry::Finalized(chosen.clone()),
             _ => entry,
         };
         self.pool.put(id, next);
         self.leave_failed(id);
-        let Some(chosen) = settled? else {
-            return Ok(());
+        let chosen = match settled {
+            Ok(Some(chosen)) => chosen,
+            other => {
+                // Orders that came meanwhile found nothing: the NameNode gives them again when it hears of the replica.
+                if self.pool.raw_entry(id).is_some() {
+                    (self.each)(Repair::Found(self.pool.placed(known.block(id), &old_home)));
+                }
+                return other.map(drop);
+            }
         };
         self.pool.tell_gone(id);
         let block = chosen.block(id);
@@ -396,6 +401,7 @@ impl Comparison<'_> {
             && self.pool.home(volume).volume.is_failed()
         {
             self.pool.unclaim(id);
+            self.pool.tell_gone(id);
         }
     }
 
@@ -420,9 +426,9 @@ impl Pool {
         ids
     }
 
-    /// Whether some finished replica may have files where the map does not say.
-    fn is_unsettled(&self) -> bool {
-        self.unsettled.load(Ordering::Acquire) > 0
+    /// Whether the block's finished replica may have files where the map does not say.
+    fn is_unsettled(&self, id: BlockId) -> bool {
+        self.unsettled.load(Ordering::Acquire) > 0 || self.is_moving(id)
     }
 
     /// Whether the map has `known`, in its place.
@@ -454,7 +460,7 @@ fn is_exactly(entry: &Entry, known: &Finalized) -> bool {
     matches!(entry, Entry::Finalized(now) if now.is_same(known) && (now.volume, &now.dir) == (known.volume, &known.dir))
 }
 
-/// A step under way during which a finished replica has files where the map does not say: a move, a new stamp.
+/// A step under way during which a finished replica has files where the map does not say: a new stamp.
 pub(crate) struct Unsettled(Arc<AtomicUsize>);
 
 impl Unsettled {

@@ -377,7 +377,7 @@ impl Pool {
                 home: self.volumes[usize::from(finalized.volume)].clone(),
             },
             // `effective` never gives these; an empty place fails at its first file.
-            Entry::Recovering(_) | Entry::Deleting => Place {
+            Entry::Recovering(_) | Entry::Deleting | Entry::Held(_) => Place {
                 block: Block {
                     id,
                     generation_stamp: GenerationStamp(0),

@@ -8,7 +8,7 @@ use crate::files::remove_counted;
 use crate::layout;
 use crate::pool::{Entry, FinalizedReplica, Pool};
 use crate::pool_volume::PoolVolume;
-use hadron_types::{Block, BlockId, BlockPoolId, ReplicaState};
+use hadron_types::{Block, BlockId, BlockPoolId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -79,7 +79,7 @@ impl Pool {
                 finalized.len,
             ),
             Entry::Active(replica) => (replica.dir(state), replica.home.clone(), replica.status().on_disk),
-            Entry::Recovering(_) | Entry::Deleting => return,
+            Entry::Recovering(_) | Entry::Deleting | Entry::Held(_) => return,
         };
         let gone = self.placed(
             Block {
@@ -182,15 +182,6 @@ impl Pool {
         tracing::error!(%block, file = %path.display(), "the file of a replica is missing, forgetting the replica");
         home.volume.suspect();
         Some(self.placed(finalized.block(block.id), home))
-    }
-
-    /// Whether a replica is here that the NameNode is told of.
-    pub(crate) fn has_reported(&self, id: BlockId) -> bool {
-        match self.replicas.lock().get(&id) {
-            Some(Entry::Finalized(_) | Entry::Recovering(_)) => true,
-            Some(Entry::Active(replica)) => replica.status().state != ReplicaState::Temporary,
-            _ => false,
-        }
     }
 }
 

@@ -492,7 +492,7 @@ impl ReplicaStore {
         Ok(match entry.effective() {
             Entry::Finalized(finalized) => finalized.len as i64,
             Entry::Active(replica) => replica.status().visible().map_or(-1, |len| len as i64),
-            Entry::Recovering(_) | Entry::Deleting => -1,
+            Entry::Recovering(_) | Entry::Deleting | Entry::Held(_) => -1,
         })
     }
 
@@ -507,7 +507,7 @@ impl ReplicaStore {
         let index = match self.pool(&block.pool)?.entry(block.block.id)?.effective() {
             Entry::Finalized(finalized) => finalized.volume,
             Entry::Active(replica) => replica.home.index,
-            Entry::Recovering(_) | Entry::Deleting => return None,
+            Entry::Recovering(_) | Entry::Deleting | Entry::Held(_) => return None,
         };
         let volume = self.registry.volumes.get(usize::from(index))?;
         Some((volume.storage_id(), volume.storage_type()))

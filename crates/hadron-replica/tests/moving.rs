@@ -1,10 +1,12 @@
 //! Replicas that move from one medium of a DataNode to another: nothing is lost on the way, whatever happens meanwhile.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
+use hadron_env::disk::{Disk, DiskCall, FaultyDisk, RealDisk};
 use hadron_replica::*;
 use hadron_types::*;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const POOL: &str = "BP-1-127.0.0.1-1700000000000";
@@ -12,13 +14,17 @@ const POOL: &str = "BP-1-127.0.0.1-1700000000000";
 const LEN: usize = 600_001;
 
 fn open(dir: &Path) -> ReplicaStore {
+    open_on(Arc::new(RealDisk), dir)
+}
+
+fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> ReplicaStore {
     let spec = |name: &str, storage_type| VolumeSpec {
         dir: dir.join(name),
         storage_type,
         reserve: Reserve::NONE,
     };
     let specs = [spec("disk", StorageType::Disk), spec("archive", StorageType::Archive)];
-    let store = ReplicaStore::open(&specs, StoreOptions::default()).unwrap();
+    let store = ReplicaStore::open_on(&disk, &specs, StoreOptions::default()).unwrap();
     let identity = PoolIdentity {
         pool: POOL.into(),
         cluster_id: "CID-1".into(),
@@ -178,4 +184,97 @@ fn files_at(dir: &Path) -> std::path::PathBuf {
         .join(POOL)
         .join("current/finalized/subdir0/subdir0");
     finalized.join("blk_7")
+}
+
+/// A store whose disk does `step` once, when a move has its copy in place and makes that durable.
+fn interrupted(dir: &Path, step: impl Fn(&ReplicaStore) + Send + Sync + 'static) -> (Arc<ReplicaStore>, FaultyDisk) {
+    let disk = FaultyDisk::new(Arc::new(RealDisk));
+    let store = Arc::new(open_on(Arc::new(disk.clone()), dir));
+    write(&store);
+    let (weak, done) = (Arc::downgrade(&store), AtomicBool::new(false));
+    let target = dir.join("archive/current").join(POOL).join("current/finalized");
+    disk.judge(move |call, path| {
+        if call == DiskCall::Sync
+            && path.starts_with(&target)
+            && let Some(store) = weak.upgrade()
+            && !done.swap(true, Ordering::SeqCst)
+        {
+            step(&store);
+        }
+        Ok(())
+    });
+    (store, disk)
+}
+
+fn no_repair(repair: Repair) {
+    panic!("{repair:?}");
+}
+
+// covers: XC-14
+#[test]
+fn a_replica_is_moved_once_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _disk) = interrupted(dir.path(), |store| {
+        let second = store.move_replica(&block(LEN), StorageType::Archive, None).unwrap_err();
+        assert!(matches!(second, ReplicaError::AlreadyExists { .. }), "{second}");
+    });
+    let moved = store.move_replica(&block(LEN), StorageType::Archive, None).unwrap();
+    assert_eq!(moved.storage_type, StorageType::Archive);
+    let after = store.open_for_read(&block(LEN), 0, Duration::ZERO).unwrap();
+    assert_eq!(read(&after), bytes());
+    wait_deleted(&store);
+    assert!(files(&dir.path().join("disk")).is_empty());
+    assert_eq!(files(&dir.path().join("archive")), ["blk_7", "blk_7_10.meta"]);
+    // The place in the row is given back.
+    store.move_replica(&block(LEN), StorageType::Disk, None).unwrap();
+}
+
+#[test]
+fn a_replica_deleted_while_it_moves_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _disk) = interrupted(dir.path(), |store| {
+        let done: DeletionHook = Arc::new(|_| {});
+        assert_eq!(store.invalidate(&POOL.into(), &[block(LEN).block], &done).unwrap(), 1);
+        wait_deleted(store);
+        // Neither the comparison with the disk nor a new copy may take what the move made.
+        let counts = store.reconcile(&POOL.into(), 1, &mut || true, &mut no_repair).unwrap();
+        assert_eq!(counts.differences(), 0, "{counts:?}");
+        let new = NewReplica {
+            format: ChunkFormat::new(ChecksumType::Crc32c, 512).unwrap(),
+            storage_type: Some(StorageType::Disk),
+            storage_id: None,
+            interrupt: Arc::new(|| {}),
+        };
+        let copy = store.create_temporary(&block(0), new);
+        assert!(matches!(copy, Err(ReplicaError::AlreadyExists { .. })));
+    });
+    let error = store.move_replica(&block(LEN), StorageType::Archive, None).unwrap_err();
+    assert!(matches!(error, ReplicaError::NotFound(..)), "{error}");
+    assert_eq!(store.state(&block(LEN)), None);
+    assert!(files(dir.path()).is_empty());
+}
+
+#[test]
+fn a_replica_that_comes_back_at_once_keeps_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(Arc::new(RealDisk));
+    let store = open_on(Arc::new(disk.clone()), dir.path());
+    write(&store);
+    // What is left to the background happens after the second move.
+    let gate = Arc::new(Mutex::new(()));
+    let (closed, held) = (gate.clone(), gate.lock().unwrap());
+    disk.judge(move |_, _| {
+        if std::thread::current().name() == Some("deleter") {
+            drop(closed.lock());
+        }
+        Ok(())
+    });
+    store.move_replica(&block(LEN), StorageType::Archive, None).unwrap();
+    store.move_replica(&block(LEN), StorageType::Disk, None).unwrap();
+    drop(held);
+    wait_deleted(&store);
+    let after = store.open_for_read(&block(LEN), 0, Duration::ZERO).unwrap();
+    assert_eq!(read(&after), bytes());
+    assert_eq!(files(&dir.path().join("disk")), ["blk_7", "blk_7_10.meta"]);
+    assert!(files(&dir.path().join("archive")).is_empty());
 }

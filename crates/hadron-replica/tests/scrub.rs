@@ -550,6 +550,57 @@ fn a_replica_being_moved_is_left_alone() {
     assert_eq!(fixture.reconcile().0.differences(), 0);
 }
 
+/// While the disks are asked where a replica lies nobody may use it, and the NameNode is not to believe that it is gone.
+#[test]
+fn a_replica_in_doubt_is_reported_and_told_again() {
+    let disk = FaultyDisk::new(Arc::new(RealDisk));
+    let dirs: Vec<TempDir> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let store = open_on(Arc::new(disk.clone()), &dirs);
+    let fixture = Arc::new(Fixture { dirs, store });
+    let known = fixture.write(1, 300);
+    let paths = fixture.paths(1);
+    let from = fixture.store.volume_of(&POOL.into(), BlockId(1)).unwrap();
+    let dir = fixture.dirs[1 - from]
+        .path()
+        .join("current")
+        .join(POOL)
+        .join("current/finalized/subdir0/subdir0");
+    for refused in [false, true] {
+        fs::create_dir_all(&dir).unwrap();
+        for path in [&paths.data, &paths.meta] {
+            fs::copy(path, dir.join(path.file_name().unwrap())).unwrap();
+        }
+        let held = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (weak, seen) = (Arc::downgrade(&fixture), held.clone());
+        disk.judge(move |call, _| {
+            if let Some(fixture) = weak.upgrade() {
+                assert_eq!(fixture.report().len(), 1);
+                assert!(fixture.store.has_reported(&POOL.into(), BlockId(1)));
+                if fixture.store.state(&block(1, 0)).is_none() {
+                    seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                }
+            }
+            match call == DiskCall::Remove && refused {
+                true => Err(std::io::Error::from_raw_os_error(30)),
+                false => Ok(()),
+            }
+        });
+        let mut repairs = Vec::new();
+        let done = fixture
+            .store
+            .reconcile(&POOL.into(), 1 - from, &mut || true, &mut |repair| repairs.push(repair));
+        disk.heal();
+        assert_eq!(done.is_err(), refused, "{done:?}");
+        assert!(held.load(std::sync::atomic::Ordering::SeqCst) > 0, "it was in doubt");
+        assert!(
+            matches!(&repairs[..], [Repair::Found(found)] if found.block == known),
+            "{repairs:?}"
+        );
+        assert!(matches!(fixture.verify(1), Verdict::Good { bytes: 300 }));
+        assert_eq!(dir.join("blk_1").exists(), refused);
+    }
+}
+
 #[test]
 fn a_volume_that_was_taken_away_is_not_taken_for_lost_replicas() {
     let fixture = Fixture::new(1);
