@@ -348,6 +348,8 @@ impl Pool {
             map.remove(&replica.id);
         }
         drop(map);
+        // It may have been finished once, and clients may have its files open since.
+        self.tell_gone(replica.id);
         replica.abandon();
         replica.uncount_used();
     }
@@ -358,6 +360,7 @@ impl Pool {
             let status = replica.status();
             (status.stamp, status.state)
         };
+        self.tell_gone(replica.id);
         let dir = replica.dir(state);
         for name in [layout::data_name(replica.id), layout::meta_name(replica.id, stamp)] {
             if let Err(error) = remove(replica.home.disk(), &dir.join(name)) {

@@ -523,6 +523,26 @@ fn a_block_exists_once_and_a_newer_copy_replaces_it() {
     ));
 }
 
+/// Clients keep descriptors of finished replicas; those that were reopened and then replaced must be told, too.
+#[test]
+fn whoever_keeps_an_appended_replica_open_hears_that_it_was_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_store(&[dir.path()]);
+    let gone: Arc<std::sync::Mutex<Vec<BlockId>>> = Arc::default();
+    let heard = gone.clone();
+    store.on_gone(Arc::new(move |_, id| heard.lock().unwrap().push(id)));
+    write_block(&store, &block(1, 10, 0), &bytes(700));
+    let (to, interrupt): (_, Interrupt) = (GenerationStamp(11), Arc::new(|| {}));
+    drop(store.append(&block(1, 10, 700), to, 700, interrupt).unwrap());
+    assert!(gone.lock().unwrap().is_empty(), "an append takes nothing away");
+    let newer = block(1, 12, 0);
+    let mut writer = store.create_temporary(&newer, new_replica()).unwrap();
+    assert_eq!(*gone.lock().unwrap(), [BlockId(1)]);
+    put(&mut writer, &bytes(900), 0, 900).unwrap();
+    writer.finalize(Some(900)).unwrap();
+    assert_eq!(read_back(&store, &block(1, 12, 900), 900), bytes(900));
+}
+
 #[test]
 fn invalidated_replicas_are_gone_at_once_and_their_writers_stopped() {
     let dir = tempfile::tempdir().unwrap();
