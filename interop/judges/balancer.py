@@ -119,7 +119,7 @@ def balance(judge, name, folders, url, command, rival):
             wait_until(lambda: subprocess.run(mark).returncode == 0 or first.poll() is not None, 60, "the mark of a balancer")
             second = subprocess.run(rival, capture_output=True, text=True, timeout=LIMIT_SECONDS)
             running = first.poll() is None
-            judge.check(f"{name}: a second balancer refuses", running and second.returncode != 0
+            judge.check(f"{name}: a second balancer refuses", running and second.returncode == 252
                         and "Another Balancer is running" in second.stdout, f"{running} {second.returncode} {second.stdout}")
             out, _ = first.communicate(timeout=LIMIT_SECONDS)
         finally:

@@ -35,6 +35,9 @@ const USAGE: &str = "Usage: hdfs balancer
 const HEAD: &str =
     "Time Stamp               Iteration#  Bytes Already Moved  Bytes Left To Move  Bytes Being Moved  NameNode";
 
+/// Exit code of wrong usage: Hadoop's balancer ends with -1 there.
+const USAGE_CODE: u8 = 255;
+
 /// Balances.
 #[allow(clippy::print_stdout, reason = "the command's result")]
 pub(crate) fn main(args: &[OsString]) -> Result<ExitCode> {
@@ -52,7 +55,7 @@ pub(crate) fn main(args: &[OsString]) -> Result<ExitCode> {
         Ok(options) => options,
         Err(problem) => {
             eprintln!("{problem}\n{USAGE}");
-            return Ok(ExitCode::from(ExitStatus::IllegalArguments.code()));
+            return Ok(ExitCode::from(USAGE_CODE));
         }
     };
     let conf = generic.configuration()?;

@@ -26,15 +26,13 @@ use tokio_util::sync::CancellationToken;
 pub enum ExitStatus {
     /// The cluster is balanced.
     Success = 0,
-    /// Another balancer is running, ours or Apache's.
-    AlreadyRunning = -1,
     /// No block can be moved.
     NoMoveBlock = -2,
     /// No block was moved in several iterations.
     NoMoveProgress = -3,
-    /// A call failed.
+    /// A call failed, or another balancer is running, ours or Apache's (for which Hadoop has -1, and does not use it).
     IoError = -4,
-    /// An option or a setting cannot be used.
+    /// A setting cannot be used.
     IllegalArguments = -5,
     /// It was told to stop.
     Interrupted = -6,
@@ -135,7 +133,7 @@ async fn run_connected(
         let Some(connector) = Connector::open(conf, url).await? else {
             let text = "java.io.IOException: Another Balancer is running..  Exiting ...";
             tell(Event::Message(text.to_owned()));
-            return Ok(ExitStatus::AlreadyRunning);
+            return Ok(ExitStatus::IoError);
         };
         connectors.push(connector);
     }
