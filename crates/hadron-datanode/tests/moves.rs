@@ -264,6 +264,81 @@ fn a_node_that_is_its_own_proxy_moves_the_block_to_the_other_medium() {
     let (_, kind) = cluster.nodes[0].store().storage_of(&b).unwrap();
     assert_eq!(kind, hadron_types::StorageType::Archive);
     assert_eq!(statuses(&replace(&mut cluster.connect(0), &op)), [ERROR], "it is there");
+    // Back again it may not once its checksums are lost, which is told.
+    std::fs::remove_file(cluster.nodes[0].store().local_paths(&b).unwrap().meta).unwrap();
+    let back = OpReplaceBlockProto {
+        storage_type: None,
+        ..op
+    };
+    assert_eq!(statuses(&replace(&mut cluster.connect(0), &back)), [ERROR]);
+    assert_eq!(
+        cluster.nodes[0].store().storage_of(&b).unwrap().1,
+        hadron_types::StorageType::Archive
+    );
+    eventually("the damage is told", || {
+        cluster.namenode.with(|script| !script.bad.is_empty())
+    });
+}
+
+/// Reads a replica that is sent without checksums.
+fn read_unchecked(cluster: &Cluster, node: usize, b: &ExtendedBlock) -> Vec<u8> {
+    let mut peer = cluster.connect(node);
+    peer.op(81, &read_op(b, 0, u64::MAX));
+    assert_eq!(peer.response().status, SUCCESS);
+    peer.packets(hadron_replica::ChunkFormat::NONE).1
+}
+
+/// Without checksums a copy would pass for good, and the good ones go in exchange.
+// covers: XC-14, XC-15
+#[test]
+fn a_replica_that_lost_its_checksums_is_reported_and_not_copied() {
+    type Damage = fn(&std::path::Path);
+    let damages: [(&str, Damage); 3] = [
+        ("lost", |meta| std::fs::remove_file(meta).unwrap()),
+        ("malformed", |meta| std::fs::write(meta, b"rubbish").unwrap()),
+        ("denied", |meta| {
+            let mut content = std::fs::read(meta).unwrap();
+            content[2] = 0;
+            std::fs::write(meta, content).unwrap();
+        }),
+    ];
+    for (what, damage) in damages {
+        let (cluster, b) = two_nodes(&[("dfs.datanode.scan.period.hours", "-1")]);
+        let node = &cluster.nodes[0];
+        damage(&node.store().local_paths(&b).unwrap().meta);
+        let bad = || cluster.namenode.with(|script| std::mem::take(&mut script.bad).len());
+        let mut peer = cluster.connect(0);
+        peer.op(84, &copy_op(&b));
+        assert!(peer.is_closed(), "{what}: closed without a reply");
+        eventually("the damage is told", || bad() > 0);
+        let answers = replace(&mut cluster.connect(1), &replace_op(&b, cluster.info(0), "x"));
+        assert_eq!(statuses(&answers), [ERROR], "{what}: {answers:?}");
+        eventually("the damage is told", || bad() > 0);
+        let mut peer = cluster.connect(0);
+        let transfer = OpTransferBlockProto {
+            header: client_header(&b, "client"),
+            targets: vec![cluster.info(1)],
+            ..Default::default()
+        };
+        peer.op(86, &transfer);
+        assert!(peer.is_closed(), "{what}: closed without a reply");
+        eventually("the damage is told", || bad() > 0);
+        assert!(cluster.nodes[1].store().state(&b).is_none(), "{what}: no copy");
+        // It stays readable: it may be the last one.
+        assert_eq!(read_unchecked(&cluster, 0, &b), bytes(LEN), "{what}");
+    }
+}
+
+#[test]
+fn a_replica_written_without_checksums_is_moved() {
+    let (cluster, b) = two_nodes(&[]);
+    let meta = cluster.nodes[0].store().local_paths(&b).unwrap().meta;
+    let mut header = std::fs::read(&meta).unwrap()[..7].to_vec();
+    header[2] = 0;
+    std::fs::write(&meta, header).unwrap();
+    let answers = replace(&mut cluster.connect(1), &replace_op(&b, cluster.info(0), "x"));
+    assert_eq!(statuses(&answers), [IN_PROGRESS, SUCCESS], "{answers:?}");
+    assert_eq!(read_unchecked(&cluster, 1, &b), bytes(LEN));
 }
 
 #[test]

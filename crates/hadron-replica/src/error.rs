@@ -183,6 +183,10 @@ impl ReplicaError {
     pub fn is_missing_file(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
+    /// Whether what lies on the disk is not what was written.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Damaged { .. })
+    }
     /// Whether the disk, not the request, is at fault.
     pub fn is_disk_failure(&self) -> bool {
         matches!(self, Self::Io { .. })

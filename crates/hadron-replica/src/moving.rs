@@ -93,6 +93,7 @@ impl Pool {
         let (disk, tmp) = (target.disk(), target.tmp());
         let place = target.block_dir(block.id);
         let reader = ReplicaReader::open(self, block, 0, Duration::ZERO)?;
+        reader.check_sums_known()?;
         let format = reader.format();
         let (data, meta) = create_files(disk, &tmp, &place, block, format)?;
         let chunk = u64::from(format.chunk);

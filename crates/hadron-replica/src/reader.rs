@@ -225,8 +225,19 @@ impl ReplicaReader {
     pub fn is_vouched(&self) -> bool {
         self.vouched
     }
+    /// Refuses a replica whose checksums are lost, malformed or denied by the meta file: nobody who gets its bytes could
+    /// tell whether they are right. One that was written without checksums is fine.
+    pub fn check_sums_known(&self) -> ReplicaResult<()> {
+        if self.vouched && !self.denies_sums()? {
+            return Ok(());
+        }
+        Err(ReplicaError::Damaged {
+            block: self.id,
+            problem: "has no usable meta file",
+        })
+    }
     /// Whether the meta file has checksums although its header says that there are none.
-    pub(crate) fn denies_sums(&self) -> ReplicaResult<bool> {
+    fn denies_sums(&self) -> ReplicaResult<bool> {
         let Some(meta) = self.meta.as_ref().filter(|_| self.format.size() == 0) else {
             return Ok(false);
         };

@@ -87,12 +87,7 @@ fn read_all(pool: &Pool, block: &Block, go_on: &mut dyn FnMut(u64) -> bool, byte
     if replica.block() != *block {
         return Err(ReplicaError::NotFound(block.id, block.generation_stamp));
     }
-    if !replica.is_vouched() || replica.denies_sums()? {
-        return Err(ReplicaError::Damaged {
-            block: block.id,
-            problem: "has no usable meta file",
-        });
-    }
+    replica.check_sums_known()?;
     let format = replica.format();
     let chunk = u64::from(format.chunk);
     let step = (STEP_BYTES - STEP_BYTES % chunk).max(chunk);

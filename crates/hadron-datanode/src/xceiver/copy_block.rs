@@ -7,6 +7,7 @@ use super::codec::write_response;
 use super::engine::SendError;
 use super::read_block::engine;
 use super::sender::{CacheAdvice, SendPlan};
+use super::transfer_block::open_for_copy;
 use super::{Connection, OpError, OpResult, Outcome, pinning, to_peer};
 use bytes::BytesMut;
 use hadron_proto::hdfs::Status;
@@ -15,7 +16,6 @@ use hadron_types::{ExtendedBlock, ReplicaState};
 use hadron_wire::transfer::op::BlockHeader;
 use hadron_wire::transfer::response::{encode_response, failure, read_success};
 use std::io::{self, ErrorKind, Write};
-use std::time::Duration;
 
 /// Sent behind the last packet: a Java char `d`, for "done".
 pub(super) const TRAILER: [u8; 2] = [0, b'd'];
@@ -40,8 +40,8 @@ pub(super) fn run(connection: &mut Connection, header: BlockHeader, block: &mut 
         return refused(Status::Error, "threads quota is exceeded.");
     };
     let shared = &connection.shared;
-    // Whoever does not have the block closes without a reply.
-    let replica = shared.open_for_read(&wanted, 0, Duration::ZERO)?;
+    // Whoever does not have the block, or not its checksums, closes without a reply.
+    let replica = open_for_copy(shared, &wanted)?;
     let plan = SendPlan::new(&replica, 0, None, true).map_err(OpError::Protocol)?;
     let mut response = BytesMut::new();
     encode_response(&mut response, &read_success(&plan.format.checksum(), plan.start));

@@ -81,7 +81,12 @@ fn move_here(shared: &Shared, op: &ReplaceBlock) -> Result<FinalizedReplica, OpE
     let block = &op.header.block;
     let moved = shared
         .store
-        .move_replica(block, op.storage_type, wanted_storage(op).as_ref())?;
+        .move_replica(block, op.storage_type, wanted_storage(op).as_ref())
+        .inspect_err(|error| {
+            if error.is_damage() {
+                shared.report_bad(block, None);
+            }
+        })?;
     // The NameNode knows that a DataNode has one replica of a block: no hint is needed.
     shared.tell_received(&block.pool, &moved);
     Ok(moved)
@@ -143,7 +148,8 @@ fn fetch(connection: &Connection, op: &ReplaceBlock, place: &Move) -> Result<Fin
     Ok(finalized)
 }
 
-/// The checksums of the packets to come.
+/// The checksums of the packets to come. None at all is believed, as Hadoop does: only a proxy knows whether the block was
+/// written so, and those that lost its checksums refuse the copy ([`super::transfer_block::open_for_copy`]).
 fn accept(response: &BlockOpResponseProto, block: &ExtendedBlock, proxy: &str) -> Result<ChunkFormat, OpError> {
     if !is_success(response) {
         let status = Status::try_from(response.status).unwrap_or(Status::Error);

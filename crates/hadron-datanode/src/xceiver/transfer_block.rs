@@ -11,7 +11,7 @@ use super::{Connection, OpError, OpResult, Outcome, mirror, to_peer};
 use crate::shared::Shared;
 use hadron_proto::hdfs::op_write_block_proto::BlockConstructionStage;
 use hadron_proto::hdfs::{CachingStrategyProto, DatanodeIdProto, DatanodeInfoProto, Status};
-use hadron_replica::{ReplicaError, ReplicaReader};
+use hadron_replica::{ReplicaError, ReplicaReader, ReplicaResult};
 use hadron_types::{ExtendedBlock, GenerationStamp, ReplicaState, StorageType};
 use hadron_wire::transfer::Op;
 use hadron_wire::transfer::op::{BlockHeader, TransferBlock, WriteBlock};
@@ -62,7 +62,7 @@ pub(crate) fn copy_to_targets(
         .nodes
         .first()
         .ok_or_else(|| OpError::Protocol("a transfer needs a target".into()))?;
-    let replica = shared.open_for_read(block, 0, Duration::ZERO)?;
+    let replica = open_for_copy(shared, block)?;
     let finished = replica.state() == ReplicaState::Finalized;
     if client.is_empty() {
         check_whole(shared, block, &replica)?;
@@ -105,6 +105,21 @@ pub(crate) fn copy_to_targets(
     shared.metrics.blocks_replicated.inc();
     tracing::info!(%block, %target, bytes = plan.end, "replica copied");
     Ok(())
+}
+
+/// Opens a replica for another DataNode. As Hadoop, one whose checksums are lost is not copied: the copy would pass for a
+/// good replica that has none, and replace those that do. The NameNode hears of it and has it replaced.
+pub(super) fn open_for_copy(shared: &Shared, block: &ExtendedBlock) -> ReplicaResult<ReplicaReader> {
+    let replica = shared.open_for_read(block, 0, Duration::ZERO)?;
+    match replica.check_sums_known() {
+        Ok(()) => Ok(replica),
+        Err(error) => {
+            if replica.state() == ReplicaState::Finalized && error.is_damage() {
+                shared.report_bad(block, None);
+            }
+            Err(error)
+        }
+    }
 }
 
 /// The NameNode orders copies of finished blocks: one that is open again, or shorter than it believes, must not spread.
