@@ -602,6 +602,46 @@ fn a_replica_in_doubt_is_reported_and_told_again() {
 }
 
 #[test]
+fn a_replica_that_gets_a_new_stamp_is_left_alone() {
+    let disk = FaultyDisk::new(Arc::new(RealDisk));
+    let dirs: Vec<TempDir> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let store = open_on(Arc::new(disk.clone()), &dirs);
+    let fixture = Arc::new(Fixture { dirs, store });
+    fixture.write(1, 300);
+    let paths = fixture.paths(1);
+    let from = fixture.store.volume_of(&POOL.into(), BlockId(1)).unwrap();
+    // A second pair, which is there to be settled.
+    let dir = fixture.dirs[1 - from]
+        .path()
+        .join("current")
+        .join(POOL)
+        .join("current/finalized/subdir0/subdir0");
+    fs::create_dir_all(&dir).unwrap();
+    for path in [&paths.data, &paths.meta] {
+        fs::copy(path, dir.join(path.file_name().unwrap())).unwrap();
+    }
+    let compared = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (weak, count) = (Arc::downgrade(&fixture), compared.clone());
+    disk.judge(move |call, _| {
+        if let (DiskCall::Rename, Some(fixture)) = (call, weak.upgrade()) {
+            // The map has the new stamp, the disk the old one.
+            let (counts, repairs) = fixture.reconcile();
+            assert_eq!((counts.differences(), repairs), (0, Vec::new()));
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+        Ok(())
+    });
+    let to = GenerationStamp(1002);
+    let closed = fixture.store.recover_close(&block(1, 300), to, 300).unwrap();
+    assert_eq!(closed.block.generation_stamp, to);
+    assert_eq!(compared.load(std::sync::atomic::Ordering::SeqCst), 1);
+    disk.heal();
+    assert_eq!(fixture.reconcile().0.duplicate, 1);
+    assert!(matches!(fixture.verify(1), Verdict::Good { bytes: 300 }));
+    assert_eq!(fixture.report()[0].generation_stamp, to);
+}
+
+#[test]
 fn a_volume_that_was_taken_away_is_not_taken_for_lost_replicas() {
     let fixture = Fixture::new(1);
     fixture.write(1, 300);
