@@ -32,6 +32,9 @@ pub(crate) enum ReadFault {
     /// The data is damaged.
     #[error("{0}")]
     Corrupt(#[from] ChecksumMismatch),
+    /// The chunk in which a local block ended does not match, but somebody is writing on in it: nothing is known of it.
+    #[error("the block is being appended to, {0}")]
+    Unsettled(ChecksumMismatch),
 }
 
 /// A range of one block to read from one node.

@@ -5,7 +5,8 @@
 //! Invariants: bytes are given out only after their chunk matched its checksum, unless the settings say otherwise or the
 //! DataNode, which verified them, keeps the replica locked in memory for the time of the read; checksums are read many at
 //! a time and kept; a replica that does not match is read once more with fresh checksums before it counts as corrupt,
-//! since its block may have grown meanwhile.
+//! since its block may have grown meanwhile. While it grows, the chunk in which it ended never counts as corrupt: its data
+//! and its checksum are not written in one step.
 //!
 //! Source: Hadoop `BlockReaderLocal`.
 
@@ -40,6 +41,8 @@ pub(super) struct LocalBlock {
     replica: Arc<ReplicaRef>,
     buffers: Arc<ReadBuffers>,
     verify: bool,
+    /// Length of the block as it was located.
+    promised: u64,
     /// Of the data file, when it was looked at last.
     len: AtomicU64,
     /// By their place in the meta file.
@@ -63,8 +66,15 @@ impl Drop for Anchor<'_> {
 }
 
 impl LocalBlock {
-    pub(super) fn new(replica: ReplicaRef, buffers: &Arc<ReadBuffers>, skip_checksum: bool) -> io::Result<Self> {
+    /// `promised`: length of the block as it was located.
+    pub(super) fn new(
+        replica: ReplicaRef,
+        buffers: &Arc<ReadBuffers>,
+        skip_checksum: bool,
+        promised: u64,
+    ) -> io::Result<Self> {
         Ok(Self {
+            promised,
             verify: !skip_checksum && replica.checksum.kind != ChecksumType::Null,
             len: AtomicU64::new(replica.data.metadata()?.len()),
             replica: Arc::new(replica),
@@ -114,11 +124,34 @@ impl LocalBlock {
             Err(ReadFault::Corrupt(mismatch)) => {
                 tracing::debug!(key = %self.replica.key, %mismatch, "reading once more with fresh checksums");
                 self.sums.lock().clear();
-                self.len.store(self.replica.data.metadata()?.len(), Ordering::Relaxed);
-                self.read_verified(&range, ahead).await
+                let len = self.data_len()?;
+                self.len.store(len, Ordering::Relaxed);
+                match self.read_verified(&range, ahead).await {
+                    Err(ReadFault::Corrupt(mismatch))
+                        if self.is_written_on(len)? && self.is_where_it_ended(&mismatch) =>
+                    {
+                        Err(ReadFault::Unsettled(mismatch))
+                    }
+                    other => other,
+                }
             }
             other => other,
         }
+    }
+
+    fn data_len(&self) -> io::Result<u64> {
+        Ok(self.replica.data.metadata()?.len())
+    }
+
+    /// Whether the replica has grown beyond the block that was located, or since it had `len` bytes.
+    fn is_written_on(&self, len: u64) -> io::Result<bool> {
+        let now = self.data_len()?;
+        Ok(now != len || now > self.promised)
+    }
+
+    /// Whether the chunk is the one in which the located block ended, which an append writes anew.
+    fn is_where_it_ended(&self, mismatch: &ChecksumMismatch) -> bool {
+        mismatch.chunk_index as u64 == self.promised / self.replica.checksum.chunk_len() as u64
     }
 
     async fn read_plain(&self, range: Range<u64>, ahead: u64) -> Result<Bytes, ReadFault> {

@@ -62,6 +62,9 @@ struct Known {
     dead: BTreeMap<String, String>,
     /// What the last one said.
     last_fault: String,
+    /// The block that somebody appends to behind this reader's back: DataNodes read it, who know how far it is settled.
+    /// Only a file's last block grows.
+    growing: Option<u64>,
 }
 
 impl Locations {
@@ -164,6 +167,9 @@ impl Locations {
             return Ok(None);
         };
         let (block, node) = (asked.located.b.block_id, asked.info().id.datanode_uuid.as_str());
+        if self.known.lock().growing == Some(block) {
+            return Ok(None);
+        }
         let at_hand = {
             let local = self.local.lock();
             let found = local.iter().find(|kept| kept.block == block && kept.node == node);
@@ -182,7 +188,12 @@ impl Locations {
             Opened::Elsewhere => return Ok(None),
         };
         let skip = short_circuit.settings().skip_checksum;
-        let opened = Arc::new(LocalBlock::new(replica, short_circuit.buffers(), skip)?);
+        let opened = Arc::new(LocalBlock::new(
+            replica,
+            short_circuit.buffers(),
+            skip,
+            asked.located.b.num_bytes(),
+        )?);
         // Goes back to the cache outside the lock.
         let _oldest;
         let mut local = self.local.lock();
@@ -303,8 +314,8 @@ impl Locations {
         })
     }
 
-    /// A replica could not be read: remembers its node as dead, a corrupt one for the report, and a refused token as a
-    /// reason to ask the NameNode, once.
+    /// A replica could not be read: remembers its node as dead, a corrupt one for the report, a refused token as a
+    /// reason to ask the NameNode, once, and a block that grows as one to be read over the network.
     pub(super) fn note_fault(&self, asked: &BlockRange, fault: &ReadFault, attempt: &mut Attempt) {
         let info = asked.info();
         let addr = datanode::transfer_addr(info);
@@ -314,6 +325,12 @@ impl Locations {
             tracing::info!(path = %self.path, block = asked.located.b.block_id, addr, refusal, "fetching a new block token");
             attempt.token_refetched = true;
             attempt.stale = true;
+            return;
+        }
+        if let ReadFault::Unsettled(mismatch) = fault {
+            let block = asked.located.b.block_id;
+            tracing::debug!(path = %self.path, block, addr, %mismatch, "a block grows while it is read; reading over TCP");
+            self.known.lock().growing = Some(block);
             return;
         }
         tracing::warn!(path = %self.path, block = asked.located.b.block_id, addr, %fault, "cannot read replica");

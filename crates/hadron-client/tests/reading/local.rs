@@ -340,3 +340,35 @@ async fn a_block_that_grows_stays_readable() {
     assert!(reader.read_at(900, 100).await.unwrap() == short[900..]);
     assert_eq!((cluster.reads(), STAMP), (vec![0], 1001));
 }
+
+/// An append between its two writes: the data is there, its checksum is not yet.
+#[tokio::test]
+async fn a_block_caught_while_it_grows_is_not_reported_corrupt() {
+    let block = data(1000);
+    // Where the file does not grow, or the chunk is not the one that is written on, the replica is corrupt.
+    for (grows, spoiled, reports) in [(true, 900, 0), (false, 900, 1), (true, 100, 1)] {
+        let (cluster, socket) = local(1, &[]).await;
+        put(&cluster, &socket, &[&block]);
+        socket.script.lock().keep_files = true;
+        assert!(cluster.get().await.unwrap() == block);
+        let mut after = block.clone();
+        after[spoiled] ^= u8::from(!grows || spoiled < 512);
+        if grows {
+            after.extend_from_slice(&data(300));
+        }
+        // What is asked for anew is no better.
+        socket.script.lock().blocks.get_mut(&(1, POOL.to_owned())).unwrap().0 = after.clone();
+        socket.script.lock().kept_files[0].0.write_all_at(&after, 0).unwrap();
+        let name = format!("{grows} {spoiled}");
+        let mut reader: FileReader = cluster.open().await.unwrap();
+        assert!(
+            read_all(&mut reader).await.is_ok_and(|read| read == block) || reports > 0,
+            "{name}"
+        );
+        assert_eq!(cluster.reports().len(), reports, "{name}");
+        if reports == 0 {
+            assert_eq!(cluster.reads(), [1], "{name}");
+            assert!(reader.read_at(990, 10).await.unwrap() == block[990..]);
+        }
+    }
+}
