@@ -54,7 +54,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
 
-/// A block, whatever its generation stamp: a replica keeps its slot and descriptors when it is appended to.
+/// A block, whatever its generation stamp: a replica keeps its slot when it is appended to. Whether one that is cached still
+/// is the block's, [`replica::Replica::serves`] tells.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct BlockKey {
     /// The block's id.
@@ -214,7 +215,7 @@ impl ShortCircuit {
             pool: located.b.pool_id.as_str().into(),
         };
         let load = async || self.load(&path, &info.id.datanode_uuid, located, &key).await;
-        match self.cache.fetch_or_create(&key, load).await {
+        match self.cache.fetch_or_create(&key, located, load).await {
             Fetched::Replica(replica) => Opened::Local(replica),
             Fetched::Token(text) => Opened::Token(text),
             Fetched::Unavailable => Opened::Elsewhere,
@@ -283,7 +284,7 @@ impl ShortCircuit {
         };
         let id = slot.as_ref().and_then(|slot| slot.slot.as_ref()).map(ShmSlot::id);
         let answer = request_files(&mut stream, located, id).await?;
-        let load = self.judge(answer, path, node, key, slot);
+        let load = self.judge(answer, path, (node, located.b.generation_stamp), key, slot);
         self.peers.put(path.to_string_lossy().into_owned(), stream);
         Ok(load)
     }
@@ -293,7 +294,7 @@ impl ShortCircuit {
         &self,
         answer: FdsAnswer,
         path: &Path,
-        node: &str,
+        (node, stamp): (&str, u64),
         key: &BlockKey,
         slot: Option<Unregistered<'_>>,
     ) -> Load {
@@ -305,6 +306,7 @@ impl ShortCircuit {
                     let slot = slot.and_then(Unregistered::keep);
                     return Load::Files {
                         node: node.to_owned(),
+                        stamp,
                         data,
                         meta,
                         checksum,

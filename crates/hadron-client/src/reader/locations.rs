@@ -176,7 +176,7 @@ impl Locations {
             found.map(|kept| Arc::clone(&kept.files))
         };
         if let Some(opened) = at_hand {
-            if !opened.replica().is_stale() {
+            if !opened.replica().is_stale() && opened.replica().serves(&asked.located) {
                 return Ok(Some(opened));
             }
             // `opened` outlives the lock, so that nothing is closed under it.

@@ -15,6 +15,7 @@ use super::release::Releaser;
 use super::replica::{MapState, Replica};
 use hadron_env::Clock;
 use hadron_env::clock::sleep;
+use hadron_proto::hdfs::LocatedBlockProto;
 use hadron_shm::MappedFile;
 use hadron_wire::transfer::Checksum;
 use parking_lot::Mutex;
@@ -50,6 +51,8 @@ pub(super) enum Load {
     Files {
         /// Name of the DataNode.
         node: String,
+        /// Generation stamp under which its replica was asked for.
+        stamp: u64,
         data: File,
         meta: File,
         checksum: Checksum,
@@ -129,11 +132,17 @@ impl Cache {
         })
     }
 
-    /// The replica of `key`: the one in the cache, the one somebody else is loading, or what `load` gives.
-    pub(super) async fn fetch_or_create(self: &Arc<Self>, key: &BlockKey, load: impl AsyncFnOnce() -> Load) -> Fetched {
+    /// The replica of `key`: the one in the cache, the one somebody else is loading, or what `load` gives. One that does
+    /// not serve `located` leaves the cache; whoever reads it goes on.
+    pub(super) async fn fetch_or_create(
+        self: &Arc<Self>,
+        key: &BlockKey,
+        located: &LocatedBlockProto,
+        load: impl AsyncFnOnce() -> Load,
+    ) -> Fetched {
         let mut load = Some(load);
         for _ in 0..MAX_TRIES {
-            match self.step(key) {
+            match self.step(key, located) {
                 Step::Have(replica) => return Fetched::Replica(replica),
                 Step::Wait(mut waiting) => {
                     let ended = waiting
@@ -161,14 +170,14 @@ impl Cache {
         Fetched::Unavailable
     }
 
-    fn step(self: &Arc<Self>, key: &BlockKey) -> Step {
+    fn step(self: &Arc<Self>, key: &BlockKey, located: &LocatedBlockProto) -> Step {
         let now = self.clock.monotonic();
         let mut garbage = Garbage::default();
         let mut state = self.state.lock();
         if let Some(id) = state.book.find(key) {
             let found = state.replicas.get(&id).cloned();
             if let Some(replica) = found {
-                if replica.is_stale(now, self.config.stale_threshold) {
+                if replica.is_stale(now, self.config.stale_threshold) || !replica.serves(located) {
                     // Given up before the purge looks for the last one who has it.
                     drop(replica);
                     let mut effects = Vec::new();
@@ -206,6 +215,7 @@ impl Cache {
         let (ended, fetched) = match load().await {
             Load::Files {
                 node,
+                stamp,
                 data,
                 meta,
                 checksum,
@@ -214,6 +224,7 @@ impl Cache {
                 let replica = Arc::new(Replica {
                     key: key.clone(),
                     node,
+                    stamp,
                     data,
                     meta,
                     checksum,

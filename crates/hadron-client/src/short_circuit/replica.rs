@@ -2,12 +2,14 @@
 
 use super::BlockKey;
 use super::manager::ShmSlot;
+use hadron_proto::hdfs::LocatedBlockProto;
 use hadron_shm::MappedFile;
 use hadron_wire::transfer::Checksum;
 use parking_lot::Mutex;
+use std::cmp::Ordering;
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -16,6 +18,8 @@ pub(crate) struct Replica {
     pub(crate) key: BlockKey,
     /// Name of the DataNode whose replica it is; others on this machine may have one, too.
     pub(crate) node: String,
+    /// Generation stamp of the block when it was located for whoever asked for these files.
+    pub(super) stamp: u64,
     pub(crate) data: File,
     /// Header and checksums.
     pub(crate) meta: File,
@@ -43,17 +47,28 @@ pub(super) enum MapState {
 impl Replica {
     /// Nobody else shall read it.
     pub(crate) fn mark_bad(&self) {
-        self.bad.store(true, Ordering::Relaxed);
+        self.bad.store(true, Relaxed);
     }
 
     /// Whether it may no longer be the block's: it is bad, its DataNode said so in the slot, or it has no slot and is too old.
     pub(super) fn is_stale(&self, now: Duration, threshold: Duration) -> bool {
-        if self.bad.load(Ordering::Relaxed) {
+        if self.bad.load(Relaxed) {
             return true;
         }
         match &self.slot {
             Some(slot) => !slot.word().is_valid(),
             None => now.saturating_sub(self.created) > threshold,
+        }
+    }
+
+    /// Whether it is a replica of the block as `located` knows it. It is not if the block was given a newer stamp since: the
+    /// replica may have missed what was appended or cut off, and without a slot nobody says so. Nor is it if the NameNode,
+    /// as far as `located` knows, counts it no more among the block's.
+    pub(crate) fn serves(&self, located: &LocatedBlockProto) -> bool {
+        match self.stamp.cmp(&located.b.generation_stamp) {
+            Ordering::Less => false,
+            Ordering::Equal => located.locs.iter().any(|info| info.id.datanode_uuid == self.node),
+            Ordering::Greater => true,
         }
     }
 

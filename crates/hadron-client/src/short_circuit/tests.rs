@@ -53,15 +53,20 @@ fn located(block: u64, pool: &str) -> proto::LocatedBlockProto {
             generation_stamp: 1001,
             num_bytes: Some(2000),
         },
+        locs: vec![info()],
         ..Default::default()
     }
 }
 
 fn info() -> proto::DatanodeInfoProto {
+    node("dn")
+}
+
+fn node(name: &str) -> proto::DatanodeInfoProto {
     proto::DatanodeInfoProto {
         id: proto::DatanodeIdProto {
             ip_addr: "127.0.0.1".to_owned(),
-            datanode_uuid: "dn".to_owned(),
+            datanode_uuid: name.to_owned(),
             xfer_port: 9866,
             ..Default::default()
         },
@@ -157,14 +162,44 @@ async fn the_same_id_in_two_pools_is_two_blocks() {
         panic!("not local");
     };
     assert_ne!(slot_id(&one), slot_id(&other));
-    // Another generation stamp is the same replica.
-    let mut appended = located(1, POOL);
-    appended.b.generation_stamp += 1;
-    let Opened::Local(again) = world.reads.open(&appended, &info()).await else {
-        panic!("not local");
-    };
-    assert_eq!(slot_id(&one), slot_id(&again));
     assert_eq!(world.socket.ops(), [SHM, FDS, FDS]);
+}
+
+/// A replica that missed an append or a truncation says so in its slot only if it has one, and only to its own DataNode's.
+#[tokio::test]
+async fn a_replica_serves_the_block_as_it_was_located_and_nothing_newer() {
+    for pairs in [&[][..], &[NO_SHM]] {
+        let world = world(pairs);
+        let fds = || world.socket.ops().iter().filter(|op| **op == FDS).count();
+        let open = async |stamp, nodes: &[&str]| {
+            let mut block = located(1, POOL);
+            block.b.generation_stamp = stamp;
+            block.locs = nodes.iter().map(|name| node(name)).collect();
+            let chosen = block.locs[0].clone();
+            match world.reads.open(&block, &chosen).await {
+                Opened::Local(replica) => replica,
+                other => panic!("{other:?}"),
+            }
+        };
+        let old = open(1001, &["dn"]).await;
+        for (stamp, nodes, asked, owner) in [
+            (1001, &["dn"][..], 1, "dn"),
+            (1001, &["other", "dn"], 1, "dn"),
+            (1002, &["other"], 2, "other"),
+            // Located before the append: what is newer serves, wherever it is.
+            (1001, &["dn"], 2, "other"),
+            (1002, &["dn", "other"], 2, "other"),
+            (1002, &["dn"], 3, "dn"),
+            (1003, &["dn"], 4, "dn"),
+        ] {
+            let replica = open(stamp, nodes).await;
+            assert_eq!((fds(), replica.node.as_str()), (asked, owner), "{stamp} {nodes:?}");
+        }
+        let mut bytes = [0; 10];
+        old.data.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, [1; 10], "whoever reads goes on");
+        assert_eq!(world.reads.counts().replicas, 2);
+    }
 }
 
 // covers: SC-19
