@@ -289,7 +289,8 @@ fn connections_that_race_with_the_end_are_all_closed() {
     over.store(true, Ordering::Relaxed);
     for caller in callers {
         for mut peer in caller.join().unwrap() {
-            assert!(peer.is_closed(), "left open after the end");
+            let (local, remote) = (peer.0.local_addr(), peer.0.peer_addr());
+            assert!(peer.is_closed(), "left open after the end: {local:?} to {remote:?} of {address}");
         }
     }
 }

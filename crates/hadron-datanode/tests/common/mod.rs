@@ -568,7 +568,11 @@ impl Peer {
 
     /// Whether the other side closes without sending anything.
     pub fn is_closed(&mut self) -> bool {
-        matches!(self.0.read(&mut [0; 16]), Ok(0) | Err(_))
+        match self.0.read(&mut [0; 16]) {
+            Ok(count) => count == 0,
+            // Nothing in all that time: it is open.
+            Err(error) => !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+        }
     }
 }
 
