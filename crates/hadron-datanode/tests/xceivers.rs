@@ -292,7 +292,10 @@ fn connections_that_race_with_the_end_are_all_closed() {
             // The kernel may not tell of the end of a handshake that the end of the listening socket cut short until asked.
             let _ = peer.0.write_all(&[0]);
             let (local, remote) = (peer.0.local_addr(), peer.0.peer_addr());
-            assert!(peer.is_closed(), "left open after the end: {local:?} to {remote:?} of {address}");
+            assert!(
+                peer.is_closed(),
+                "left open after the end: {local:?} to {remote:?} of {address}"
+            );
         }
     }
 }

@@ -571,7 +571,10 @@ impl Peer {
         match self.0.read(&mut [0; 16]) {
             Ok(count) => count == 0,
             // Nothing in all that time: it is open.
-            Err(error) => !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+            Err(error) => !matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+            ),
         }
     }
 }
