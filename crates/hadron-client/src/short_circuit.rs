@@ -140,7 +140,9 @@ impl ShortCircuit {
             );
             return None;
         }
-        let manager = settings.shared_memory.then(|| ShmManager::new(client_name));
+        let manager = settings
+            .shared_memory
+            .then(|| ShmManager::new(client_name, Arc::clone(&clock)));
         let manager = manager.and_then(|manager| {
             manager
                 .inspect_err(

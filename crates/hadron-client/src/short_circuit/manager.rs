@@ -4,20 +4,23 @@
 //! which it was asked for is watched until it ends: then the DataNode is gone, or either side gave the segment up, and none
 //! of its slots is good any more. What it does not do: release slots at DataNodes.
 //!
-//! Invariants: a DataNode is asked for one segment at a time, and not again once it said that it gives none; no lock is held
-//! while anything waits; dropping the manager closes all sockets.
+//! Invariants: a DataNode is asked for one segment at a time, never again once it said that it gives none, and after any
+//! other refusal not before [`RETRY_AFTER`]; no lock is held while anything waits; dropping the manager closes all sockets.
 //!
 //! Source: Hadoop `DfsClientShmManager`, `DfsClientShm`.
 
 use super::BlockKey;
 use super::exchange::{ShmAnswer, request_segment};
 use super::slots::{Freed, Slots};
+use hadron_env::Clock;
+use hadron_proto::hdfs as proto;
 use hadron_shm::{Segment, ShmId, Slot, SlotId, Word};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
@@ -25,11 +28,15 @@ use tokio_util::task::AbortOnDropHandle;
 /// Most DataNodes of this machine whose segments are kept apart.
 const MAX_ENDPOINTS: usize = 1024;
 
+/// How long a DataNode that could not give a segment is not asked for another one. Until then its replicas have no slots.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(10);
+
 /// Sockets under which segments are watched, and what is in them.
 pub(crate) struct ShmManager {
     /// Kept for the watchers; segments are only made inside a runtime.
     runtime: tokio::runtime::Handle,
     client_name: String,
+    clock: Arc<dyn Clock>,
     state: Mutex<HashMap<String, Endpoint>>,
     itself: Weak<Self>,
 }
@@ -40,6 +47,8 @@ struct Endpoint {
     segments: HashMap<ShmId, Arc<Shm>>,
     /// The DataNode gives no segments.
     disabled: bool,
+    /// It could not give one: when it may be asked again, on the clock.
+    not_before: Duration,
     /// A segment is being asked for; told when that is over.
     loading: Option<Arc<Notify>>,
 }
@@ -113,11 +122,12 @@ pub struct ShmCounts {
 
 impl ShmManager {
     /// Errors: there is no runtime to watch sockets on.
-    pub(crate) fn new(client_name: &str) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(client_name: &str, clock: Arc<dyn Clock>) -> io::Result<Arc<Self>> {
         let runtime = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         Ok(Arc::new_cyclic(|itself| Self {
             runtime,
             client_name: client_name.to_owned(),
+            clock,
             state: Mutex::default(),
             itself: itself.clone(),
         }))
@@ -151,6 +161,9 @@ impl ShmManager {
                         used_peer,
                     });
                 }
+                if self.clock.monotonic() < endpoint.not_before {
+                    return Ok(Allocated { slot: None, used_peer });
+                }
                 match &endpoint.loading {
                     Some(loading) => Some(Arc::clone(loading).notified_owned()),
                     None => {
@@ -173,15 +186,27 @@ impl ShmManager {
                     self.add(id, file, node, path, stream)?;
                 }
                 ShmAnswer::Refused(status, reason) => {
-                    tracing::warn!(
-                        node,
-                        status = status.as_str_name(),
-                        reason,
-                        "the data node shares no memory; local reads go on without"
-                    );
                     *peer = Some(stream);
+                    let is_for_good = status == proto::Status::ErrorUnsupported;
                     if let Some(endpoint) = self.state.lock().get_mut(node) {
-                        endpoint.disabled = true;
+                        endpoint.disabled |= is_for_good;
+                        endpoint.not_before = self.clock.monotonic() + RETRY_AFTER;
+                    }
+                    let status = status.as_str_name();
+                    if is_for_good {
+                        tracing::info!(
+                            node,
+                            reason,
+                            "the data node shares no memory; local reads go on without"
+                        );
+                    } else {
+                        tracing::warn!(
+                            node,
+                            status,
+                            reason,
+                            asked_again_after = ?RETRY_AFTER,
+                            "the data node could not share memory; local reads go on without for a while"
+                        );
                     }
                 }
             }

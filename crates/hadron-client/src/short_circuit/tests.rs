@@ -1,7 +1,7 @@
 //! The cache, the segments and the exchange, against a Unix socket that does as a script says, on a clock that stands.
 
 use super::exchange::release_slot;
-use super::manager::ShmManager;
+use super::manager::{RETRY_AFTER, ShmManager};
 use super::scripted::{FDS, Instead, RELEASE, SHM, ScriptedSocket};
 use super::*;
 use hadron_env::{Configuration, ManualClock};
@@ -206,7 +206,8 @@ async fn a_replica_serves_the_block_as_it_was_located_and_nothing_newer() {
 #[tokio::test]
 async fn a_slot_is_had_or_not_and_may_cost_the_connection() {
     let socket = ScriptedSocket::start();
-    let manager = ShmManager::new("client-1").unwrap();
+    let clock = ManualClock::default();
+    let manager = ShmManager::new("client-1", Arc::new(clock.clone())).unwrap();
     let key = BlockKey {
         block: 1,
         pool: POOL.into(),
@@ -240,7 +241,30 @@ async fn a_slot_is_had_or_not_and_may_cost_the_connection() {
         }
     }
     assert_eq!(socket.ops(), [SHM; 5], "not asked again");
-    assert_eq!(manager.counts().disabled, 2);
+    assert_eq!(manager.counts().disabled, 1);
+    // One that could not is asked again after a while, one that never can is not.
+    for (advance, names, asked) in [
+        (RETRY_AFTER - Duration::from_millis(1), ["ErrorUnsupported", "Error"], 5),
+        (Duration::from_millis(1), ["ErrorUnsupported", "ErrorUnsupported"], 5),
+        (
+            Duration::from_secs(999_999),
+            ["ErrorUnsupported", "ErrorUnsupported"],
+            5,
+        ),
+        (Duration::ZERO, ["Error", "Error"], 6),
+    ] {
+        clock.advance(advance);
+        for name in names {
+            let mut peer = connect().await;
+            let slot = manager
+                .alloc_slot(name, &socket.path, &mut peer, &key)
+                .await
+                .unwrap()
+                .slot;
+            assert_eq!(slot.is_some(), asked == 6, "{name} after {advance:?}");
+        }
+        assert_eq!(socket.ops().len(), asked);
+    }
 }
 
 // covers: SC-17, SC-41
@@ -391,7 +415,7 @@ async fn failing_releases_leave_no_descriptor_behind() {
 // covers: SC-28, SC-29, SC-30
 #[tokio::test]
 async fn without_shared_memory_replicas_are_stale_when_they_are_old() {
-    let refuse = Instead::Refuse(proto::Status::Error, Some("no memory"), None);
+    let refuse = Instead::Refuse(proto::Status::ErrorUnsupported, Some("no memory"), None);
     for (pairs, refusal, ops) in [(&[NO_SHM][..], None, &[FDS][..]), (&[], Some(refuse), &[SHM, FDS])] {
         let world = world(pairs);
         refusal
@@ -421,7 +445,7 @@ async fn without_shared_memory_replicas_are_stale_when_they_are_old() {
 #[test]
 fn a_manager_that_cannot_be_made_is_done_without() {
     // No runtime here on which sockets could be watched.
-    assert!(ShmManager::new("client-1").is_err());
+    assert!(ShmManager::new("client-1", Arc::new(ManualClock::default())).is_err());
     let settings = settings_of("/nowhere", &[]);
     let clock = Arc::new(ManualClock::default());
     let reads = ShortCircuit::new(&settings, "client-1", &Arc::default(), clock).unwrap();
