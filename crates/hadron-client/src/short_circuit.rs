@@ -40,7 +40,7 @@ use cache::{Cache, CacheConfig, Fetched, Load};
 use exchange::{FdsAnswer, request_files};
 use hadron_env::Clock;
 use hadron_proto::hdfs as proto;
-use hadron_shm::MappedFile;
+use hadron_shm::{MappedFile, SlotId};
 use hadron_wire::transfer::Checksum;
 use hadron_wire::transfer::meta::{META_HEADER_LEN, decode_meta_header};
 use manager::{ShmManager, ShmSlot};
@@ -272,9 +272,11 @@ impl ShortCircuit {
             if allocated.used_peer {
                 tracing::trace!(client = self.client_name, path = %path.display(), "the connection belongs to a segment");
             }
-            slot = allocated.slot.map(|slot| Unregistered {
+            slot = allocated.slot.map(|slot| Taken {
+                cache: &self.cache,
                 manager,
                 slot: Some(slot),
+                asked: false,
             });
         }
         let mut stream = match peer {
@@ -284,8 +286,13 @@ impl ShortCircuit {
                 self.connect(path, is_kept).await?
             }
         };
-        let id = slot.as_ref().and_then(|slot| slot.slot.as_ref()).map(ShmSlot::id);
+        let id = slot.as_mut().and_then(Taken::ask);
         let answer = request_files(&mut stream, located, id).await?;
+        if !matches!(answer, FdsAnswer::Files(..))
+            && let Some(slot) = &mut slot
+        {
+            slot.asked = false;
+        }
         let load = self.judge(answer, path, (node, located.b.generation_stamp), key, slot);
         self.peers.put(path.to_string_lossy().into_owned(), stream);
         Ok(load)
@@ -298,14 +305,14 @@ impl ShortCircuit {
         path: &Path,
         (node, stamp): (&str, u64),
         key: &BlockKey,
-        slot: Option<Unregistered<'_>>,
+        slot: Option<Taken<'_>>,
     ) -> Load {
         let shown = path.display();
         let left_alone_for = self.paths.interval();
         match answer {
             FdsAnswer::Files(data, meta) => match read_header(&meta) {
                 Ok(checksum) => {
-                    let slot = slot.and_then(Unregistered::keep);
+                    let slot = slot.and_then(Taken::keep);
                     return Load::Files {
                         node: node.to_owned(),
                         stamp,
@@ -317,12 +324,6 @@ impl ShortCircuit {
                 }
                 Err(error) => {
                     tracing::warn!(%key, path = %shown, %error, "cannot read the meta file; reading over TCP");
-                    // The DataNode knows the slot.
-                    if let Some(manager) = &self.manager
-                        && let Some(slot) = slot.and_then(Unregistered::keep)
-                    {
-                        manager.shut_segment_down(slot);
-                    }
                 }
             },
             FdsAnswer::Unsupported {
@@ -339,6 +340,15 @@ impl ShortCircuit {
                     ?left_alone_for,
                     "the data node does no short-circuit reads; reading over TCP"
                 );
+            }
+            FdsAnswer::Refused(reason) if slot.is_some() && blames_slot(&reason) => {
+                tracing::warn!(
+                    %key,
+                    path = %shown,
+                    reason,
+                    "the data node knows this client's slots otherwise; closing the segment and reading over TCP"
+                );
+                slot.into_iter().for_each(Taken::give_segment_up);
             }
             FdsAnswer::Refused(reason) => {
                 self.paths.mark(path, PathState::ShortCircuitDisabled);
@@ -368,22 +378,53 @@ fn read_header(meta: &File) -> io::Result<Checksum> {
     Ok(decode_meta_header(header)?)
 }
 
-/// A slot that the DataNode does not know, or took back when it refused: free again unless it is kept.
-struct Unregistered<'a> {
-    manager: &'a ShmManager,
-    slot: Option<ShmSlot>,
+/// Whether a refusal is about the slot, and not about the block: by its words, which Hadoop's `ShortCircuitRegistry` chose.
+fn blames_slot(reason: &str) -> bool {
+    const WORDS: [&str; 4] = [
+        "is already in use",
+        "is not marked as valid",
+        "slot index",
+        "no shared memory segment registered",
+    ];
+    WORDS.iter().any(|words| reason.contains(words))
 }
 
-impl Unregistered<'_> {
+/// A slot taken for a replica, given back on every way out unless it is kept: at once while the DataNode does not know it,
+/// or after it refused and so took it back; by a release when it may have registered the slot, or may yet.
+struct Taken<'a> {
+    cache: &'a Cache,
+    manager: &'a ShmManager,
+    slot: Option<ShmSlot>,
+    /// The DataNode was asked to register it, and nothing it said since undoes that.
+    asked: bool,
+}
+
+impl Taken<'_> {
+    /// Its name, to be sent to the DataNode.
+    fn ask(&mut self) -> Option<SlotId> {
+        self.asked = true;
+        self.slot.as_ref().map(ShmSlot::id)
+    }
+
     fn keep(mut self) -> Option<ShmSlot> {
         self.slot.take()
     }
+
+    /// The DataNode and this client do not agree on what is in the slot's segment.
+    fn give_segment_up(self) {
+        let manager = self.manager;
+        if let Some(slot) = self.keep() {
+            manager.shut_segment_down(slot);
+        }
+    }
 }
 
-impl Drop for Unregistered<'_> {
+impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            self.manager.free_slot(slot);
+        match self.slot.take() {
+            Some(slot) if self.asked => self.cache.release(slot),
+            Some(slot) => self.manager.free_slot(slot),
+            None => {}
         }
     }
 }

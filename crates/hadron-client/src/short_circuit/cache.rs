@@ -283,6 +283,13 @@ impl Cache {
         self.dispose(garbage);
     }
 
+    /// Gives a slot back to its DataNode, some time later.
+    pub(super) fn release(&self, slot: ShmSlot) {
+        if let Some(releaser) = &self.releaser {
+            releaser.schedule(slot);
+        }
+    }
+
     fn dispose(&self, garbage: Garbage) {
         drop(garbage.maps);
         for replica in garbage.replicas {
@@ -291,8 +298,8 @@ impl Cache {
                 debug_assert!(false, "a replica is closed while somebody has it");
                 continue;
             };
-            if let (Some(slot), Some(releaser)) = (replica.slot, &self.releaser) {
-                releaser.schedule(slot);
+            if let Some(slot) = replica.slot {
+                self.release(slot);
             }
         }
     }

@@ -217,7 +217,11 @@ async fn serve(
                     let mut script = script.lock();
                     let byte = u8::from(op.supports_receipt_verification() && !script.no_receipts);
                     let files = script.blocks.get(&key).cloned();
+                    let known = slot.is_none_or(|slot| script.segments.contains_key(&slot.shm));
                     let answer = match (&instead, &files) {
+                        _ if !known => {
+                            response::failure(proto::Status::Error, "there is no shared memory segment registered")
+                        }
                         (Some(Instead::Refuse(status, text, version)), _) => proto::BlockOpResponseProto {
                             status: *status as i32,
                             message: text.map(str::to_owned),
@@ -274,15 +278,14 @@ async fn serve(
                     Some(Instead::Refuse(status, text, _)) => (status, text),
                     _ => {
                         let mut script = script.lock();
-                        script.slots.remove(&slot).expect("released slots are registered");
-                        let word = script
-                            .segments
-                            .get(&slot.shm)
-                            .unwrap()
-                            .slot(slot.index as usize)
-                            .unwrap();
-                        word.word().make_invalid();
-                        (proto::Status::Success, None)
+                        match script.slots.remove(&slot) {
+                            Some(_) => {
+                                let segment = script.segments.get(&slot.shm).unwrap();
+                                segment.slot(slot.index as usize).unwrap().word().make_invalid();
+                                (proto::Status::Success, None)
+                            }
+                            None => (proto::Status::ErrorInvalid, Some("no such slot")),
+                        }
                     }
                 };
                 let answer = proto::ReleaseShortCircuitAccessResponseProto {
