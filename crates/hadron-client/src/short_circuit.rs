@@ -293,6 +293,9 @@ impl ShortCircuit {
         {
             slot.asked = false;
         }
+        if matches!(answer, FdsAnswer::Files(..)) {
+            self.paths.forget_refusals(path);
+        }
         let load = self.judge(answer, path, (node, located.b.generation_stamp), key, slot);
         self.peers.put(path.to_string_lossy().into_owned(), stream);
         Ok(load)
@@ -350,15 +353,19 @@ impl ShortCircuit {
                 );
                 slot.into_iter().for_each(Taken::give_segment_up);
             }
-            FdsAnswer::Refused(reason) => {
-                self.paths.mark(path, PathState::ShortCircuitDisabled);
+            // Hadoop leaves the DataNode alone after the first of these, though most are about one replica: it is missing,
+            // or of another stamp.
+            FdsAnswer::Refused(reason) if self.paths.count_refusal(path) => {
                 tracing::warn!(
                     %key,
                     path = %shown,
                     reason,
                     ?left_alone_for,
-                    "the data node did not pass descriptors; reading over TCP"
+                    "the data node refuses descriptors again and again; reading over TCP"
                 );
+            }
+            FdsAnswer::Refused(reason) => {
+                tracing::warn!(%key, path = %shown, reason, "no descriptors of this replica; reading this block over TCP");
             }
             FdsAnswer::Token(reason) => {
                 tracing::debug!(%key, path = %shown, reason, "block token refused");

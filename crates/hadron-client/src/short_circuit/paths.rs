@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Most paths that are remembered; a machine has one for each DataNode.
 const MAX_PATHS: usize = 1024;
 
+/// How often in a row a DataNode refuses descriptors before it is left alone: what it refuses may be one replica.
+const MAX_REFUSALS: u32 = 8;
+
 /// What a path is good for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PathState {
@@ -41,6 +44,8 @@ pub(crate) struct Paths {
     clock: Arc<dyn Clock>,
     /// What each is not good for, and until when.
     bad: Mutex<HashMap<PathBuf, (PathState, Duration)>>,
+    /// How often in a row descriptors were refused.
+    refusals: Mutex<HashMap<PathBuf, u32>>,
     addresses: Arc<LocalAddresses>,
 }
 
@@ -56,6 +61,7 @@ impl Paths {
             interval,
             clock,
             bad: Mutex::default(),
+            refusals: Mutex::default(),
             addresses,
         }
     }
@@ -96,6 +102,30 @@ impl Paths {
         if bad.len() < MAX_PATHS && !self.interval.is_zero() {
             bad.insert(path.to_owned(), (state, now + self.interval));
         }
+    }
+
+    /// Descriptors were refused, for a reason that may be this replica's or the DataNode's. Marks the path when it has
+    /// become too often in a row; true then.
+    pub(crate) fn count_refusal(&self, path: &Path) -> bool {
+        {
+            let mut refusals = self.refusals.lock();
+            if refusals.len() >= MAX_PATHS && !refusals.contains_key(path) {
+                refusals.clear();
+            }
+            let count = refusals.entry(path.to_owned()).or_default();
+            *count += 1;
+            if *count < MAX_REFUSALS {
+                return false;
+            }
+            refusals.remove(path);
+        }
+        self.mark(path, PathState::ShortCircuitDisabled);
+        true
+    }
+
+    /// Descriptors were passed.
+    pub(crate) fn forget_refusals(&self, path: &Path) {
+        self.refusals.lock().remove(path);
     }
 
     /// For logs: for how long a path is left alone.
@@ -147,6 +177,16 @@ mod tests {
             assert_eq!(paths.state(path), state);
             clock.advance(Duration::from_secs(1));
             assert_eq!(paths.state(path), PathState::Valid);
+        }
+        for round in 1..=3 * MAX_REFUSALS {
+            let is_last = round % MAX_REFUSALS == 0;
+            assert_eq!(paths.count_refusal(path), is_last, "{round}");
+            assert_eq!(paths.state(path) == PathState::ShortCircuitDisabled, is_last);
+            clock.advance(Duration::from_secs(if is_last { 600 } else { 0 }));
+        }
+        for _ in 0..3 {
+            (1..MAX_REFUSALS).for_each(|_| assert!(!paths.count_refusal(path)));
+            paths.forget_refusals(path);
         }
         let (never, _) = self::paths(Some("/run/dn"), 0);
         never.mark(path, PathState::Unusable);

@@ -544,7 +544,7 @@ async fn what_goes_wrong_is_remembered_as_long_as_it_should_be() {
     for (instead, state) in [
         (refuse(ErrorUnsupported, None), PathState::ShortCircuitDisabled),
         (refuse(ErrorUnsupported, Some(1)), PathState::Valid),
-        (refuse(Error, None), PathState::ShortCircuitDisabled),
+        (refuse(Error, None), PathState::Valid),
         (vec![Instead::Close], PathState::Unusable),
         (vec![Instead::TooFewFiles], PathState::Unusable),
     ] {
@@ -558,6 +558,18 @@ async fn what_goes_wrong_is_remembered_as_long_as_it_should_be() {
         world.clock.advance(Duration::from_secs(600));
         drop(world.open(1).await);
     }
+    // One replica that is missing is no reason to leave the DataNode alone, many in a row are.
+    let refusing = world(&[NO_SHM]);
+    for block in 0..20 {
+        refusing
+            .socket
+            .instead(FDS, Instead::Refuse(Error, Some("no such replica"), None));
+        assert!(refusing.is_elsewhere(block).await);
+    }
+    assert_eq!(
+        (refusing.socket.ops().len(), refusing.state()),
+        (8, PathState::ShortCircuitDisabled)
+    );
     // A kept connection may just be old: a new one is tried before the path is given up.
     let broken = world(&[NO_SHM]);
     drop(broken.open(1).await);
