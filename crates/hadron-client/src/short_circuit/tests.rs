@@ -435,7 +435,7 @@ async fn failing_releases_leave_no_descriptor_behind() {
     let open_files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let world = world(&[KEEP_NONE]);
     let mut before = 0;
-    for round in 0..200 {
+    for round in 0..5000 {
         for _ in 0..2 {
             let failure = match round % 2 {
                 0 => Instead::Close,
