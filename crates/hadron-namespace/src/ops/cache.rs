@@ -225,6 +225,10 @@ impl Operation for RemoveCacheDirective {
     }
 }
 
+/// Most files and directives whose sizes one check of a pool's limit adds up, under the lock: what comes behind them is not
+/// counted then, and is after the next scan.
+const MAX_FILES_LOOKED_AT: usize = 20_000;
+
 impl Namespace {
     /// The directive with this id, which the caller may change.
     fn directive_for_write(&self, context: Context<'_>, id: i64) -> HadoopResult<&CacheDirective> {
@@ -257,11 +261,12 @@ impl Namespace {
             .cache
             .directives_after(seen)
             .filter(|directive| directive.pool == pool.name);
+        let mut budget = MAX_FILES_LOOKED_AT;
+        let size = self.cached_len(path, &mut budget);
         let later: i64 = later
-            .map(|directive| times(self.cached_len(&directive.path), directive.replication))
+            .map(|directive| times(self.cached_len(&directive.path, &mut budget), directive.replication))
             .fold(0, i64::saturating_add);
         let present = i64::try_from(demand.bytes).unwrap_or(i64::MAX).saturating_add(later);
-        let size = self.cached_len(path);
         if present.saturating_add(times(size, replication)) <= pool.limit {
             return Ok(());
         }

@@ -53,13 +53,25 @@ impl Namespace {
         slice
     }
 
-    /// Bytes of the file at `path`, or of all files right in the directory there.
-    pub(crate) fn cached_len(&self, path: &str) -> u64 {
+    /// Bytes of the file at `path`, or of all files right in the directory there, as far as `budget` reaches: it loses one
+    /// for the path and one for each file, and files beyond it are not counted. The same for the same state.
+    pub(crate) fn cached_len(&self, path: &str, budget: &mut usize) -> u64 {
+        if *budget == 0 {
+            return 0;
+        }
+        *budget -= 1;
         let Some(top) = self.cached_inode(path) else { return 0 };
         match self.directory(top) {
             None => self.file_len(top),
             Some(directory) => directory
                 .iter()
+                .take_while(|_| match budget.checked_sub(1) {
+                    Some(left) => {
+                        *budget = left;
+                        true
+                    }
+                    None => false,
+                })
                 .map(|child| self.file_len(child))
                 .fold(0, u64::saturating_add),
         }

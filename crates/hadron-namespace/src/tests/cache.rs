@@ -415,6 +415,18 @@ fn limits_count_what_came_after_the_fact() {
 }
 
 #[test]
+fn a_check_of_a_limit_looks_at_so_many_files_and_no_more() {
+    let mut world = with_pool();
+    for (name, len) in [("a", 1), ("b", 20), ("c", 300)] {
+        world.file(&root(), &format!("/d/{name}"), &[len]);
+    }
+    for (budget, bytes, left) in [(0, 0, 0), (1, 0, 0), (2, 1, 0), (3, 21, 0), (4, 321, 0), (5, 321, 1)] {
+        let mut rest = budget;
+        assert_eq!((world.ns.cached_len("/d", &mut rest), rest), (bytes, left), "{budget}");
+    }
+}
+
+#[test]
 fn repeated_calls_are_answered_with_the_first_id() {
     let mut world = with_pool();
     let command =
