@@ -38,9 +38,12 @@ pub(crate) struct IoArgs {
     /// line is looked at.
     #[arg(long)]
     zero_copy: bool,
-    /// Measures that many reads of 4 KiB at random places of each file.
+    /// Measures that many reads at random places of each file.
     #[arg(long, value_name = "N")]
     random: Option<u64>,
+    /// Bytes of each of these.
+    #[arg(long, value_name = "BYTES", default_value_t = SMALL as u64, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    random_size: u64,
     /// Size of each file in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     size: u64,
@@ -174,9 +177,9 @@ async fn zero_copy(fs: HadronFs, path: FsPath) -> Result<()> {
     Ok(())
 }
 
-/// Reads of [`SMALL`] bytes at places that are the same with each run; one task a file.
+/// Reads at places that are the same with each run; one task a file.
 async fn random(args: &IoArgs, fs: &HadronFs, folder: &FsPath, count: u64) -> Result<Map<String, Value>> {
-    let used = args.server.used();
+    let (used, size) = (args.server.used(), args.random_size as usize);
     let mut tasks = JoinSet::new();
     let mut readers = Vec::new();
     for number in 0..args.threads {
@@ -188,10 +191,10 @@ async fn random(args: &IoArgs, fs: &HadronFs, folder: &FsPath, count: u64) -> Re
             let numbers = SeededRandom::new(SEED + number as u64);
             let mut figures = Figures::default();
             for _ in 0..count {
-                let at = numbers.below(reader.len() / SMALL as u64) * SMALL as u64;
+                let at = numbers.below(reader.len() / size as u64) * size as u64;
                 let started = Instant::now();
-                match reader.read_at(at, SMALL).await {
-                    Ok(bytes) if bytes.len() == SMALL => figures.add(started.elapsed()),
+                match reader.read_at(at, size).await {
+                    Ok(bytes) if bytes.len() == size => figures.add(started.elapsed()),
                     Ok(bytes) => figures.fail(format!("{} bytes at {at}", bytes.len())),
                     Err(error) => figures.fail(error),
                 }
@@ -203,7 +206,7 @@ async fn random(args: &IoArgs, fs: &HadronFs, folder: &FsPath, count: u64) -> Re
     while let Some(done) = tasks.join_next().await {
         figures.merge(done?);
     }
-    let mut line = figures.json(started.elapsed(), figures.count() as u64 * SMALL as u64);
+    let mut line = figures.json(started.elapsed(), figures.count() as u64 * size as u64);
     args.server.report(&mut line, used, figures.count());
     Ok(line)
 }
