@@ -221,6 +221,7 @@ fn settings_are_changed_without_a_restart() {
     cluster.nodes[0].set_reload(|| {
         let mut conf = Configuration::new();
         conf.set("dfs.datanode.max.transfer.threads", "3")
+            .set("dfs.datanode.balance.max.concurrent.moves", "0")
             .set("dfs.datanode.balance.bandwidthPerSec", "rubbish");
         Ok(conf)
     });
@@ -242,6 +243,12 @@ fn settings_are_changed_without_a_restart() {
         (Some("3"), &None)
     );
     assert!(changed("dfs.datanode.balance.bandwidthPerSec").error_message.is_some());
+    let moves = changed("dfs.datanode.balance.max.concurrent.moves");
+    let text = "dfs.datanode.balance.max.concurrent.moves should be larger than 0";
+    assert_eq!(
+        (moves.old_value.as_str(), moves.error_message.as_deref()),
+        ("100", Some(text))
+    );
     let peers: Vec<Peer> = (0..3).map(|_| cluster.connect(0)).collect();
     let deadline = Instant::now() + PATIENCE;
     while cluster.nodes[0].xceiver_count() < 3 {

@@ -350,3 +350,47 @@ fn pinned_blocks_stay() {
         assert_eq!(statuses(&answers), expected, "{answers:?}");
     }
 }
+
+/// `dfsadmin -reconfig datanode` changes quota and bandwidth under a move that waits.
+#[test]
+fn quota_and_bandwidth_are_reconfigured_under_moves() {
+    let (cluster, b) = two_nodes(&[
+        ("dfs.datanode.balance.max.concurrent.moves", "1"),
+        ("dfs.datanode.balance.bandwidthPerSec", "1"),
+    ]);
+    let mut slow = cluster.connect(0);
+    slow.op(84, &copy_op(&b));
+    assert_eq!(slow.response().status, SUCCESS);
+    slow.packet();
+    cluster.nodes[0].set_reload(|| {
+        let mut conf = hadron_env::config::Configuration::new();
+        conf.set("dfs.datanode.balance.max.concurrent.moves", "2")
+            .set("dfs.datanode.balance.bandwidthPerSec", "1g");
+        Ok(conf)
+    });
+    let owner = hadron_env::config::Configuration::new().user_name().to_owned();
+    let options = hadron_net::RpcClientOptions::new(owner.as_str(), hadron_proto::protocol::RECONFIGURATION_PROTOCOL);
+    let started = cluster.runtime.block_on(async {
+        let address = cluster.nodes[0].ipc_addr();
+        let client = hadron_net::RpcClient::connect(address, options).await.unwrap();
+        let request = StartReconfigurationRequestProto {};
+        client
+            .call::<_, StartReconfigurationResponseProto>("startReconfiguration", &request)
+            .await
+    });
+    started.unwrap();
+    eventually("the bandwidth is the new one", || {
+        cluster.nodes[0].balance_bandwidth() == 1 << 30
+    });
+    let mut packet = slow.packet();
+    while !packet.header.last_packet_in_block {
+        packet = slow.packet();
+    }
+    // Two at a time now: neither is refused.
+    let mut peers = [cluster.connect(0), cluster.connect(0)];
+    eventually("two places", || {
+        peers = [cluster.connect(0), cluster.connect(0)];
+        peers.iter_mut().for_each(|peer| peer.op(84, &copy_op(&b)));
+        peers.iter_mut().all(|peer| peer.response().status == SUCCESS)
+    });
+}
