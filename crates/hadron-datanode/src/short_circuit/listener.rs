@@ -5,11 +5,9 @@
 use crate::error::StartError;
 use crate::settings::Settings;
 use crate::shared::Shared;
-use crate::xceiver::server::{ACCEPT_BACKOFF, admit, is_resource_shortage};
+use crate::xceiver::server::accept_from;
 use crate::xceiver::socket::{Peer, Socket};
 use hadron_shm::{DomainListener, check_socket_directories, socket_path};
-use std::io;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -45,46 +43,18 @@ pub(crate) async fn accept_loop(shared: Arc<Shared>, listener: DomainListener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, path = %path.display(), "cannot listen on the Unix socket"),
     };
-    loop {
-        let accepted = tokio::select! {
-            () = shared.draining.cancelled() => return,
-            accepted = accept(&listener) => accepted,
-        };
-        let result = match accepted {
-            Ok(stream) => take(&shared, stream),
-            Err(error) if is_resource_shortage(&error) => {
-                tracing::error!(%error, "cannot accept local connections, backing off");
-                tokio::select! {
-                    () = shared.draining.cancelled() => return,
-                    () = tokio::time::sleep(ACCEPT_BACKOFF) => continue,
-                }
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
-            tracing::warn!(%error, "local connection lost while accepting");
-        }
-    }
-}
-
-async fn accept(listener: &AsyncFd<Fd>) -> io::Result<UnixStream> {
-    loop {
-        let mut ready = listener.readable().await?;
-        if let Ok(accepted) = ready.try_io(|listener| listener.get_ref().0.accept()) {
-            return accepted;
-        }
-    }
-}
-
-fn take(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
     let settings = &shared.settings;
     let write = (!settings.write_timeout.is_zero()).then_some(settings.write_timeout);
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(settings.socket_timeout))?;
-    stream.set_write_timeout(write)?;
-    let pid = rustix::net::sockopt::socket_peercred(&stream).ok();
-    let pid = pid.and_then(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()).ok());
-    admit(shared, Socket::Domain(stream), Peer::Domain(pid))
+    accept_from(&shared, &listener, "local", |listener| {
+        let stream = listener.0.accept()?;
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(settings.socket_timeout))?;
+        stream.set_write_timeout(write)?;
+        let pid = rustix::net::sockopt::socket_peercred(&stream).ok();
+        let pid = pid.and_then(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()).ok());
+        Ok((Socket::Domain(stream), Peer::Domain(pid)))
+    })
+    .await;
 }
 
 /// The listener as the reactor wants it.

@@ -13,6 +13,7 @@ use rustix::net::SocketFlags;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -20,7 +21,7 @@ use tokio::io::{Interest, Ready};
 use tokio::net::TcpListener;
 
 /// Pause after a failed accept.
-pub(crate) const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Accepts until the DataNode stops.
 pub(crate) async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
@@ -38,15 +39,34 @@ pub(crate) async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot listen for data connections"),
     };
+    accept_from(&shared, &listener, "data", accept).await;
+}
+
+/// Accepts connections of a `kind` until the DataNode stops. `accept` gives one, as a blocking socket that no reactor knows,
+/// or `WouldBlock`.
+pub(crate) async fn accept_from<L: AsRawFd>(
+    shared: &Arc<Shared>,
+    listener: &AsyncFd<L>,
+    kind: &str,
+    accept: impl Fn(&L) -> io::Result<(Socket, Peer)>,
+) {
+    let next = async || {
+        loop {
+            let mut ready = listener.readable().await?;
+            if let Ok(accepted) = ready.try_io(|listener| accept(listener.get_ref())) {
+                return accepted;
+            }
+        }
+    };
     loop {
         let accepted = tokio::select! {
             () = shared.draining.cancelled() => return,
-            accepted = accept(&listener) => accepted,
+            accepted = next() => accepted,
         };
         let result = match accepted {
-            Ok((stream, peer)) => admit(&shared, Socket::Tcp(stream), Peer::Tcp(peer)),
+            Ok((stream, peer)) => admit(shared, stream, peer),
             Err(error) if is_resource_shortage(&error) => {
-                tracing::error!(%error, "cannot accept data connections, backing off");
+                tracing::error!(%error, "cannot accept {kind} connections, backing off");
                 tokio::select! {
                     () = shared.draining.cancelled() => return,
                     () = tokio::time::sleep(ACCEPT_BACKOFF) => continue,
@@ -55,35 +75,26 @@ pub(crate) async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
             Err(error) => Err(error),
         };
         if let Err(error) = result {
-            tracing::warn!(%error, "data connection lost while accepting");
+            tracing::warn!(%error, "{kind} connection lost while accepting");
         }
     }
 }
 
-/// One connection, as a blocking socket that no reactor knows.
-async fn accept(listener: &AsyncFd<std::net::TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
-    loop {
-        let mut ready = listener.readable().await?;
-        let accepted = ready.try_io(|listener| {
-            let (stream, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
-            let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-            let peer = peer.ok_or_else(|| io::Error::other("peer without an address"))?;
-            Ok((TcpStream::from(stream), peer))
-        });
-        if let Ok(accepted) = accepted {
-            return accepted;
-        }
-    }
+fn accept(listener: &std::net::TcpListener) -> io::Result<(Socket, Peer)> {
+    let (stream, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    let peer = peer.ok_or_else(|| io::Error::other("peer without an address"))?;
+    Ok((Socket::Tcp(TcpStream::from(stream)), Peer::Tcp(peer)))
 }
 
 /// EMFILE, ENFILE, ENOBUFS, ENOMEM.
-pub(crate) fn is_resource_shortage(error: &io::Error) -> bool {
+fn is_resource_shortage(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-pub(crate) fn admit(shared: &Arc<Shared>, stream: Socket, peer: Peer) -> io::Result<()> {
+fn admit(shared: &Arc<Shared>, stream: Socket, peer: Peer) -> io::Result<()> {
     let stream = Arc::new(stream);
     let number = match shared.xceivers.enter(&stream, peer) {
         Ok(number) => number,
