@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use hadron_client::HadronFs;
 
 use crate::settings::GenericOptions;
@@ -15,14 +15,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs one command line.
 pub(crate) fn main(args: &[OsString]) -> Result<ExitCode> {
-    let args: Vec<String> = args
-        .iter()
-        .map(|arg| {
-            arg.to_str()
-                .map(str::to_owned)
-                .ok_or_else(|| anyhow!("an argument is not UTF-8: {}", arg.display()))
-        })
-        .collect::<Result<_>>()?;
+    let args = crate::settings::words(args)?;
     let (generic, words) = GenericOptions::parse(&args)?;
     let Some(request) = RecoverLease::parse(&words) else {
         eprintln!("{USAGE}");

@@ -2,9 +2,10 @@
 //!
 //! Later words win: files first, then `-D`, then the URL of `-fs`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use hadron_env::config::Configuration;
 
 use crate::cli::ConfArgs;
@@ -46,6 +47,15 @@ fn define(conf: &mut Configuration, pairs: &[String]) -> Result<()> {
         conf.apply_override(pair).with_context(|| format!("set -D {pair}"))?;
     }
     Ok(())
+}
+
+/// A command line as text. Errors: an argument is not UTF-8.
+pub(crate) fn words(args: &[OsString]) -> Result<Vec<String>> {
+    let word = |arg: &OsString| {
+        let text = arg.to_str().map(str::to_owned);
+        text.ok_or_else(|| anyhow!("an argument is not UTF-8: {}", arg.display()))
+    };
+    args.iter().map(word).collect()
 }
 
 /// Options that stand before a shell command: `-fs`, `-conf`, `-D`.

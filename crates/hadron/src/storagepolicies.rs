@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use hadron_client::{FsError, HadronFs, StoragePolicyInfo};
 use hadron_types::{ErrorKind, FsPath, StorageType};
 
@@ -27,13 +27,7 @@ const USAGES: [(&str, &str); 5] = [
 
 /// Runs one command line.
 pub(crate) fn main(args: &[OsString]) -> Result<ExitCode> {
-    let args: Vec<String> = args
-        .iter()
-        .map(|arg| {
-            let text = arg.to_str().map(str::to_owned);
-            text.ok_or_else(|| anyhow!("an argument is not UTF-8: {}", arg.display()))
-        })
-        .collect::<Result<_>>()?;
+    let args = crate::settings::words(args)?;
     let (generic, args) = GenericOptions::parse(&args)?;
     let conf = generic.configuration()?;
     let (mut out, mut err) = (io::stdout(), io::stderr());

@@ -13,7 +13,7 @@ mod words;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use hadron_types::HadoopError;
 
 use crate::admin::Link;
@@ -164,13 +164,7 @@ fn help(args: &[String]) -> (u8, String) {
 
 /// Runs one command line.
 pub(crate) fn main(args: &[OsString]) -> Result<ExitCode> {
-    let args: Vec<String> = args
-        .iter()
-        .map(|arg| {
-            let text = arg.to_str().map(str::to_owned);
-            text.ok_or_else(|| anyhow!("an argument is not UTF-8: {}", arg.display()))
-        })
-        .collect::<Result<_>>()?;
+    let args = crate::settings::words(args)?;
     let (generic, args) = GenericOptions::parse(&args)?;
     let Some((command, rest)) = args.split_first() else {
         eprintln!("{}", usage());

@@ -23,7 +23,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 pub(crate) use shell::Opener;
 pub(crate) use store::{CreateOptions, FileSink, FsError, FsResult, QuotaUsage, Room, Status, Store, Summary};
@@ -87,14 +87,7 @@ const BROKEN_PIPE_CODE: i32 = 141;
 
 /// Runs one command line.
 pub(crate) fn main(args: &[OsString]) -> Result<ExitCode> {
-    let args: Vec<String> = args
-        .iter()
-        .map(|arg| {
-            arg.to_str()
-                .map(str::to_owned)
-                .ok_or_else(|| anyhow!("an argument is not UTF-8: {}", arg.display()))
-        })
-        .collect::<Result<_>>()?;
+    let args = crate::settings::words(args)?;
     let (first, args) = take_verbose(&args);
     let (generic, args) = GenericOptions::parse(args)?;
     let (second, args) = take_verbose(&args);
