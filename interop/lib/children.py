@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape
 STOP_SECONDS = 30
 FIXED_PORTS = range(20_000, 32_000)
 STATE_QUERY = "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
+NODES_QUERY = "/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo"
 
 
 def free_ports(count):
@@ -58,7 +59,8 @@ def write_site(folder, core, hdfs):
 
 
 def wait_operational(http, enough, seconds, children):
-    """Waits until the NameNode at `http` is out of safe mode and `enough(state)` holds for its FSNamesystemState.
+    """Waits until the NameNode at `http` is out of safe mode, `enough(state)` holds for its FSNamesystemState, and every live DataNode
+    has told of its storages: before its first heartbeat a DataNode counts as live and is given no block.
 
     One of `children` that runs and ends meanwhile ends the waiting: RuntimeError.
     """
@@ -73,7 +75,10 @@ def wait_operational(http, enough, seconds, children):
             with opener.open(http + STATE_QUERY, timeout=2) as answer:
                 state = json.load(answer)["beans"][0]
             if state["FSState"] == "Operational" and enough(state):
-                return
+                with opener.open(http + NODES_QUERY, timeout=2) as answer:
+                    nodes = json.loads(json.load(answer)["beans"][0]["LiveNodes"])
+                if all(node["capacity"] > 0 for node in nodes.values()):
+                    return
         except (OSError, ValueError, LookupError):
             pass
         time.sleep(0.05)
