@@ -1,0 +1,26 @@
+//! A write cache service: memory in front of one file, for stores that write many records and must never make a reader wait.
+//!
+//! What it is for: callers copy records into buffers; full buffers are *sealed* and written by one thread, one write per
+//! buffer, locally and to replicas. Readers find each record through one shared map, whether it waits to be written, was
+//! written, or was read before. Two ways to lay records out share the machinery: [`Layout::Worm`], append only, where a
+//! buffer is one run of the file, and [`Layout::Rw`], where each record has its own place and may be overwritten or freed
+//! before it ever reaches the disk.
+//! What it does not do: it chooses no offsets and knows no commit points. Allocation, root blocks and recovery belong to the
+//! stores above; atomicity too: `flush` means *written and replicated*, a separate `sync` means *survives loss of power*.
+//!
+//! Parts, bottom up: [`sealed`] is a full buffer as it travels, [`backing`] the file below, [`replicator`] the members beside,
+//! [`config`] the numbers.
+//!
+//! Invariants: the newest accepted write of an offset is what a read returns; nothing is written to the backing twice within
+//! one flush; memory is bounded by the configuration, whatever readers and writers do.
+#![forbid(unsafe_code)]
+
+pub mod backing;
+pub mod config;
+pub mod replicator;
+pub mod sealed;
+
+pub use backing::{BackingStore, DiskBacking, DiskOpener, Opener, Placed};
+pub use config::{Config, ConfigError, Layout};
+pub use replicator::{Alone, Replicator, ReplicatorError};
+pub use sealed::{Body, Record, Sealed, SealedError};
