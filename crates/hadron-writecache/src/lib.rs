@@ -17,6 +17,7 @@
 
 pub mod backing;
 pub mod config;
+pub mod core;
 pub mod replicator;
 pub mod sealed;
 
