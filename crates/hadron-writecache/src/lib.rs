@@ -18,7 +18,9 @@
 pub mod backing;
 pub mod config;
 pub mod core;
+pub mod io;
 pub mod replicator;
+pub mod rw;
 pub mod sealed;
 
 pub use backing::{BackingStore, DiskBacking, DiskOpener, Opener, Placed};
