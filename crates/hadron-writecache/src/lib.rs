@@ -22,6 +22,7 @@ pub mod io;
 pub mod replicator;
 pub mod rw;
 pub mod sealed;
+pub mod worm;
 
 pub use backing::{BackingStore, DiskBacking, DiskOpener, Opener, Placed};
 pub use config::{Config, ConfigError, Layout};

@@ -23,4 +23,5 @@ pub use allocator::{Slot, Space};
 pub use error::RwError;
 pub use geometry::{BLOCK_BYTES, Geometry, MAX_PAGES, MAX_REGION_UNITS, MIN_REGION_UNITS, REGIONS_PER_PAGE};
 pub use root::MAX_USER_BYTES;
+pub(crate) use root::{u32_at, u64_at};
 pub use store::RwStore;

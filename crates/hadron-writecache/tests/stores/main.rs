@@ -2,4 +2,6 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
+mod dying;
 mod rw_crash;
+mod worm_crash;

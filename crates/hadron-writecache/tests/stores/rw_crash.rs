@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
 use hadron_env::disk::{Disk, Fault, SimDisk};
 use hadron_env::random::{Random, SeededRandom};
 use hadron_writecache::backing::{DiskOpener, Opener};
-use hadron_writecache::io::{Direct, RecordIo};
+use hadron_writecache::io::Direct;
 use hadron_writecache::rw::{Geometry, RwError, RwStore, Slot};
+
+use crate::dying::Dying;
 
 const PATH: &str = "/store";
 const GEOMETRY: Geometry = Geometry {
@@ -45,49 +44,6 @@ fn content(store: &RwStore) -> State {
         (slot, store.read(slot, 0, len).unwrap().to_vec())
     };
     (store.slots().into_iter().map(read).collect(), store.user())
-}
-
-/// The process dies after so many calls that change something: from then on nothing reaches the disk, and nothing is lost.
-#[derive(Debug)]
-struct Dying {
-    io: Direct,
-    calls_left: AtomicU64,
-}
-
-impl Dying {
-    fn step(&self) -> io::Result<()> {
-        let left = self
-            .calls_left
-            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
-        left.map(drop).map_err(|_| io::Error::other("killed"))
-    }
-}
-
-impl RecordIo for Dying {
-    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.step()?;
-        self.io.write(offset, bytes)
-    }
-    fn read(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        self.io.read(offset, len)
-    }
-    fn clear(&self, offset: u64) {
-        self.io.clear(offset);
-    }
-    fn sync(&self) -> io::Result<u64> {
-        self.step()?;
-        self.io.sync()
-    }
-    fn reset(&self) -> io::Result<()> {
-        self.io.reset()
-    }
-    fn set_extent(&self, extent: u64) -> io::Result<()> {
-        self.step()?;
-        self.io.set_extent(extent)
-    }
-    fn extent(&self) -> io::Result<u64> {
-        self.io.extent()
-    }
 }
 
 /// A record that tells its length first.
@@ -178,10 +134,7 @@ fn run(first: u64, end: End, second: Option<u64>, seed: u64) -> (bool, bool) {
             disk.inject(first, Fault::Crash);
             open(&disk)
         }
-        End::Kill => RwStore::open(Box::new(Dying {
-            io: direct(&disk),
-            calls_left: AtomicU64::new(first),
-        })),
+        End::Kill => RwStore::open(Box::new(Dying::new(direct(&disk), first))),
     };
     let done = opened.and_then(|store| work(&store, seed, 12, &mut history));
     match end {
