@@ -8,8 +8,8 @@
 //! What it does not do: it chooses no offsets and knows no commit points. Allocation, root blocks and recovery belong to the
 //! stores above; atomicity too: `flush` means *written and replicated*, a separate `sync` means *survives loss of power*.
 //!
-//! Parts, bottom up: [`sealed`] is a full buffer as it travels, [`backing`] the file below, [`replicator`] the members beside,
-//! [`config`] the numbers.
+//! Parts, bottom up: [`sealed`] is a full buffer as it travels, [`backing`] the file below, [`replicator`] the members beside
+//! ([`replicate`]: over TCP), [`config`] the numbers.
 //!
 //! Invariants: the newest accepted write of an offset is what a read returns; nothing is written to the backing twice within
 //! one flush; memory is bounded by the configuration, whatever readers and writers do.
@@ -19,6 +19,7 @@ pub mod backing;
 pub mod config;
 pub mod core;
 pub mod io;
+pub mod replicate;
 pub mod replicator;
 pub mod rw;
 pub mod sealed;
