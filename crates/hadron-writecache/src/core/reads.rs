@@ -58,11 +58,15 @@ impl ReadLists {
         let mut hot_unused: Vec<_> = (0..config.hot_buffers)
             .map(|index| id(config.read_buffers + index))
             .collect();
+        let first_content = Buffer {
+            generation: 1,
+            ..Buffer::default()
+        };
         Self {
             buffer_len: config.buffer_len,
             threshold: config.hot_threshold,
             first: id(0).0,
-            buffers: vec![Buffer::default(); config.read_buffers + config.hot_buffers],
+            buffers: vec![first_content; config.read_buffers + config.hot_buffers],
             unused: (0..config.read_buffers).map(id).collect(),
             current: None,
             list: VecDeque::new(),
