@@ -39,8 +39,9 @@
 //! Parts, bottom up: [`sealed`] is a full buffer as it travels, [`backing`] the file below, [`replicator`] the members beside,
 //! [`config`] the numbers, [`core`] the policy, [`service`] the threads and the bytes; [`WriteCache`] is what a store uses.
 //!
-//! Invariants: the newest accepted write of an offset is what a read returns; nothing is written to the backing twice within
-//! one flush; memory is bounded by the configuration, whatever readers and writers do.
+//! Invariants: the newest accepted write of an offset is what a read returns; a flush neither waits for later writes nor lets
+//! them overtake; the buffers' memory is bounded by the configuration, plus the sealed bytes a replicator retains, which are
+//! bounded by its own limit.
 #![forbid(unsafe_code)]
 
 pub mod backing;
