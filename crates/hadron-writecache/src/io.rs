@@ -18,16 +18,54 @@ pub trait RecordIo: fmt::Debug + Send + Sync {
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Reads `len` bytes at `offset` (callers bound `len` by what they wrote there); `UnexpectedEof` past the end.
     fn read(&self, offset: u64, len: usize) -> io::Result<Bytes>;
-    /// Forgets what waits to be written from exactly `offset` on: the record was freed.
-    fn clear(&self, offset: u64);
-    /// Writes out what waits and makes it durable. Returns how many sealed buffers that took since the last commit.
-    fn sync(&self) -> io::Result<u64>;
+    /// Forgets what waits to be written into these `len` bytes: their record was freed.
+    fn clear(&self, offset: u64, len: u64);
+    /// Writes out what waits and makes it durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Begins to count sealed buffers anew and returns how many there were; 0 where there are none. For a commit, after a sync.
+    fn restart_sequence(&self) -> u64 {
+        0
+    }
     /// Forgets all that waits to be written: the caller goes back to its last commit.
     fn reset(&self) -> io::Result<()>;
     /// Gives the file this length, durably.
     fn set_extent(&self, extent: u64) -> io::Result<()>;
     /// Length of the file.
     fn extent(&self) -> io::Result<u64>;
+}
+
+impl<T: RecordIo + ?Sized> RecordIo for Arc<T> {
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        (**self).write(offset, bytes)
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        (**self).read(offset, len)
+    }
+
+    fn clear(&self, offset: u64, len: u64) {
+        (**self).clear(offset, len);
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        (**self).sync()
+    }
+
+    fn restart_sequence(&self) -> u64 {
+        (**self).restart_sequence()
+    }
+
+    fn reset(&self) -> io::Result<()> {
+        (**self).reset()
+    }
+
+    fn set_extent(&self, extent: u64) -> io::Result<()> {
+        (**self).set_extent(extent)
+    }
+
+    fn extent(&self) -> io::Result<u64> {
+        (**self).extent()
+    }
 }
 
 /// No cache: each write goes to the file at once.
@@ -54,10 +92,10 @@ impl RecordIo for Direct {
         Ok(bytes.into())
     }
 
-    fn clear(&self, _offset: u64) {}
+    fn clear(&self, _offset: u64, _len: u64) {}
 
-    fn sync(&self) -> io::Result<u64> {
-        self.backing.sync().map(|()| 0)
+    fn sync(&self) -> io::Result<()> {
+        self.backing.sync()
     }
 
     fn reset(&self) -> io::Result<()> {

@@ -45,6 +45,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backing;
+pub mod cached;
 pub mod config;
 pub mod core;
 pub mod io;

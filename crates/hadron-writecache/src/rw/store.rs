@@ -174,12 +174,12 @@ impl RwStore {
     }
 
     /// Takes a slot back, reserved or published; it is given out again when a commit without it is durable. What waits in
-    /// memory to be written at its start is dropped. Errors: [`RwError::BadSlot`], [`RwError::Poisoned`].
+    /// memory to be written into it is dropped. Errors: [`RwError::BadSlot`], [`RwError::Poisoned`].
     pub fn free(&self, slot: Slot) -> Result<(), RwError> {
         let mut state = self.lock()?;
         state.allocator.check(slot, 0, 0)?;
         // Before the slot can be given out again, or this would drop its next record.
-        self.io.clear(slot.offset);
+        self.io.clear(slot.offset, slot.capacity);
         state.allocator.free(slot)
     }
 
@@ -249,7 +249,7 @@ impl RwStore {
     /// Errors: [`RwError::Io`] (the store is poisoned then), [`RwError::Poisoned`].
     pub fn sync(&self) -> Result<(), RwError> {
         drop(self.lock()?);
-        self.io.sync().map(drop).map_err(|error| self.poison("sync", 0, error))
+        self.io.sync().map_err(|error| self.poison("sync", 0, error))
     }
 
     /// Back to the last commit: what was reserved, published and freed since is forgotten, and so is what waits in memory.
@@ -308,7 +308,8 @@ impl RwStore {
                 .write(offset, &block)
                 .map_err(RwError::io("write metadata page", offset))?;
         }
-        root.block_sequence = self.io.sync().map_err(RwError::io("sync records and metadata", 0))?;
+        self.io.sync().map_err(RwError::io("sync records and metadata", 0))?;
+        root.block_sequence = self.io.restart_sequence();
         let offset = Root::offset(root.sequence);
         self.io
             .write(offset, &root.encode())

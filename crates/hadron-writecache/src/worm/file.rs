@@ -174,7 +174,7 @@ impl WormFile {
         if !self.buffer.is_empty() {
             self.write_buffer()?;
         }
-        let synced = self.io.sync().map(drop);
+        let synced = self.io.sync();
         self.poison_on_error("sync commit", self.start, synced)?;
         self.committed.store(end, Ordering::Release);
         self.sum = Sum::default();
@@ -207,7 +207,7 @@ impl WormFile {
             self.poison_on_error("prepare room", at, written)?;
             at += len;
         }
-        let synced = self.io.sync().map(drop);
+        let synced = self.io.sync();
         self.poison_on_error("prepare room", end, synced)?;
         self.prepared = end;
         Ok(())

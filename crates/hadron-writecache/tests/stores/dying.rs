@@ -38,10 +38,10 @@ impl RecordIo for Dying {
     fn read(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         self.io.read(offset, len)
     }
-    fn clear(&self, offset: u64) {
-        self.io.clear(offset);
+    fn clear(&self, offset: u64, len: u64) {
+        self.io.clear(offset, len);
     }
-    fn sync(&self) -> io::Result<u64> {
+    fn sync(&self) -> io::Result<()> {
         self.step()?;
         self.io.sync()
     }
