@@ -4,7 +4,7 @@
 //! Invariants: [`Incoming`] keeps bytes that arrived ahead, so every read is cancel safe; no buffer is sized by a length
 //! field before it was checked against its limit.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hadron_pipeline::packet::{AckReply, PacketHeader, PipelineAck, Status};
 use hadron_proto::hdfs as proto;
 use hadron_wire::WireError;
@@ -18,7 +18,10 @@ use tokio::net::TcpStream;
 
 /// Receive buffer where packets are expected: a few, so that one system call serves many. When every slice given out was
 /// dropped the same memory is used again.
-const PACKET_BUFFER_SIZE: usize = 512 << 10;
+const PACKET_BUFFER_SIZE: usize = 520 << 10;
+/// Packets from this size on are read one by one: what was read beyond them would cost more to move than another system
+/// call does.
+const LARGE_PACKET: usize = 192 << 10;
 /// Receive buffer where small messages are expected.
 const MESSAGE_BUFFER_SIZE: usize = 4 << 10;
 /// Part of the buffer that must be free before a read; less would cost a system call for little.
@@ -93,10 +96,7 @@ impl Incoming {
             self.buf.reserve(size.saturating_sub(self.buf.len()).max(min_free));
         }
         if stream.read_buf(&mut self.buf).await? == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "connection closed by data node",
-            ));
+            return Err(closed());
         }
         Ok(())
     }
@@ -141,7 +141,36 @@ impl Incoming {
             if let Some(packet) = self.take_packet()? {
                 return Ok(packet);
             }
-            self.read_more(stream, PACKET_BUFFER_SIZE).await?;
+            match self.missing()? {
+                // Not a byte of the data that follows it, which would have to be moved to where its packet fits.
+                Some(missing) if self.buf.len() + missing > LARGE_PACKET => self.read_rest(stream, missing).await?,
+                _ => self.read_more(stream, PACKET_BUFFER_SIZE).await?,
+            }
+        }
+    }
+
+    /// Bytes that the packet needs which has begun to arrive; `None` while its lengths are not known.
+    fn missing(&self) -> io::Result<Option<usize>> {
+        let Some(prefix) = self.buf.first_chunk::<PREFIX_LEN>() else {
+            return Ok(None);
+        };
+        let prefix = PacketPrefix::decode(*prefix)?;
+        let total = PREFIX_LEN + prefix.header_len + prefix.payload_len;
+        Ok(Some(total.saturating_sub(self.buf.len())))
+    }
+
+    /// Waits for more of the `missing` bytes of a large packet, and at most for the lengths of the one behind it.
+    async fn read_rest(&mut self, stream: &mut (impl AsyncRead + Unpin), missing: usize) -> io::Result<()> {
+        let wanted = missing + PREFIX_LEN;
+        if self.buf.capacity() - self.buf.len() < wanted {
+            // Nothing is sized by the stranger's length alone: beyond a usual packet the buffer grows as bytes arrive.
+            let room = wanted.min(PACKET_BUFFER_SIZE.max(self.buf.len()));
+            self.buf.reserve(room);
+        }
+        let mut limited = (&mut self.buf).limit(wanted);
+        match stream.read_buf(&mut limited).await? {
+            0 => Err(closed()),
+            _ => Ok(()),
         }
     }
 
@@ -170,6 +199,10 @@ impl Incoming {
             data: frame,
         }))
     }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed by data node")
 }
 
 pub(crate) fn invalid(text: &'static str) -> io::Error {

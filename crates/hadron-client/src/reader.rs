@@ -15,6 +15,7 @@ mod local;
 mod locations;
 mod ranges;
 mod source;
+mod sums;
 mod visible_length;
 mod zero_copy;
 
@@ -103,7 +104,7 @@ impl FileReader {
     pub async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
         let end = offset.saturating_add(len as u64).min(self.len());
         if offset < end
-            && let Some(bytes) = self.locations.read_at_hand(offset, end).await
+            && let Some(bytes) = self.locations.read_at_hand(offset, end)
         {
             return Ok(bytes);
         }
@@ -132,6 +133,24 @@ impl FileReader {
             block.finish().await;
         }
         Ok(joined.into_bytes())
+    }
+
+    /// As [`FileReader::read_at`], into the caller's buffer; returns how many bytes came, fewer than it holds only at the end
+    /// of the file. Saves the copy where the block is on this machine, and the range begins and ends where chunks do.
+    pub async fn read_at_into(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let end = offset.saturating_add(buffer.len() as u64).min(self.len());
+        let wanted = end.saturating_sub(offset) as usize;
+        if wanted > 0
+            && self
+                .locations
+                .read_at_hand_into(offset, &mut buffer[..wanted])
+                .is_some()
+        {
+            return Ok(wanted);
+        }
+        let bytes = self.read_at(offset, wanted).await?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
     }
 
     /// Reads several ranges, each as [`FileReader::read_at`] does; neighbours are read together.

@@ -9,7 +9,7 @@
 //! What this crate does not do: it knows no blocks, no messages and no policy; who registers slots and when they are
 //! released is the business of the DataNode's registry and the client's cache.
 //!
-//! Invariants: this is the only crate with `unsafe`, all of it in `map.rs`; slot words are only touched by atomic
+//! Invariants: this is the only crate with `unsafe`, all of it in `map.rs` and `prefetch.rs`; slot words are only touched by atomic
 //! operations; a segment that we made cannot be shrunk by whoever else maps it; every descriptor is closed on drop and on
 //! exec. Layout and flags: docs/formats/short-circuit.md (Hadoop `ShortCircuitShm`).
 
@@ -18,6 +18,7 @@ mod ids;
 mod listener;
 mod map;
 mod path;
+mod prefetch;
 mod segment;
 mod word;
 
@@ -26,5 +27,6 @@ pub use ids::{ShmId, SlotId};
 pub use listener::DomainListener;
 pub use map::MappedFile;
 pub use path::{SocketPathError, check_socket_directories, socket_path};
+pub use prefetch::prefetch;
 pub use segment::{MAX_SEGMENT_LEN, SEGMENT_LEN, SLOT_LEN, Segment, SegmentError, Slot};
 pub use word::{ANCHORABLE, AnchorError, Cell, MAX_ANCHORS, VALID, Word};

@@ -212,20 +212,29 @@ impl Locations {
 
     /// Reads `pos..end` if all of it is in one block whose files are at hand: the short way for short reads. `None`
     /// otherwise, and when it failed; who reads the long way finds out why.
-    pub(super) async fn read_at_hand(&self, pos: u64, end: u64) -> Option<Bytes> {
-        let (files, start) = {
-            let local = self.local.lock();
-            let kept = local
-                .iter()
-                .find(|kept| kept.range.start <= pos && end <= kept.range.end)?;
-            (Arc::clone(&kept.files), kept.range.start)
-        };
-        if files.replica().is_stale() {
-            return None;
-        }
-        let bytes = files.read(pos - start..end - start, 0).await.ok()?;
+    pub(super) fn read_at_hand(&self, pos: u64, end: u64) -> Option<Bytes> {
+        let (files, range) = self.files_at_hand(pos, end)?;
+        let bytes = files.read_now(&range)?;
         self.served.add_short_circuit(bytes.len());
         Some(bytes)
+    }
+
+    /// The same, into the caller's buffer.
+    pub(super) fn read_at_hand_into(&self, pos: u64, buffer: &mut [u8]) -> Option<()> {
+        let (files, range) = self.files_at_hand(pos, pos + buffer.len() as u64)?;
+        files.read_now_into(&range, buffer)?;
+        self.served.add_short_circuit(buffer.len());
+        Some(())
+    }
+
+    /// The files of the block in which all of `pos..end` is, and where in the block that is.
+    fn files_at_hand(&self, pos: u64, end: u64) -> Option<(Arc<LocalBlock>, Range<u64>)> {
+        let local = self.local.lock();
+        let in_block = |kept: &&Kept| kept.range.start <= pos && end <= kept.range.end;
+        let kept = local.iter().find(in_block)?;
+        let (files, start) = (Arc::clone(&kept.files), kept.range.start);
+        drop(local);
+        (!files.replica().is_stale()).then(|| (files, pos - start..end - start))
     }
 
     /// The stretch of `pos..end` that is in the block at `pos`, mapped; `None` if that cannot be done, see

@@ -67,6 +67,9 @@ async fn local_blocks_are_read_from_their_files() {
         (300_000, 1),
         (704_609, 99),
         (999_999, 5),
+        (512, 1024),
+        (700_001, 512),
+        (704_609, 3),
     ] {
         let end = whole.len().min(offset + len);
         let expected = &whole[offset.min(end)..end];
@@ -74,6 +77,9 @@ async fn local_blocks_are_read_from_their_files() {
             reader.read_at(offset as u64, len).await.unwrap() == expected,
             "{offset} {len}"
         );
+        let mut buffer = vec![0; len];
+        let read = reader.read_at_into(offset as u64, &mut buffer).await.unwrap();
+        assert!(buffer[..read] == *expected, "{offset} {len} into a buffer");
     }
     let ranges = [
         700_000..700_010,
@@ -190,6 +196,55 @@ async fn a_corrupt_local_replica_is_reported_and_another_one_read() {
     assert!(read.unwrap() == block);
     assert_eq!(cluster.reports(), [(1, vec!["dn0".to_owned()])]);
     assert_eq!(cluster.reads()[0], 0);
+}
+
+// covers: SC-13
+#[tokio::test]
+async fn what_is_read_ahead_is_given_out_in_order_or_not_at_all() {
+    let small_steps = [("dfs.client.read.shortcircuit.buffer.size", "65536")];
+    let (cluster, socket) = local(2, &small_steps).await;
+    let blocks = [data(1_000_001), data(700_000)];
+    put(&cluster, &socket, &[&blocks[0], &blocks[1]]);
+    let whole = blocks.concat();
+    let mut reader = cluster.open().await.unwrap();
+    assert!(read_all(&mut reader).await.unwrap() == whole);
+    assert_eq!(reader.statistics(), all_local(whole.len()));
+    drop(reader);
+    // Steps that were read ahead for nothing count for nothing, and leave nothing.
+    let mut reader = cluster.open().await.unwrap();
+    let mut read = 0;
+    for position in [0, 500_000, 990_000, 123] {
+        reader.seek_to(position);
+        let mut at = position as usize;
+        for _ in 0..4 {
+            let chunk = reader.next_chunk().await.unwrap();
+            assert!(chunk == whole[at..at + chunk.len()], "{position} {at}");
+            at += chunk.len();
+            read += chunk.len();
+        }
+    }
+    assert_eq!(reader.statistics(), all_local(read));
+    drop(reader);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let held = cluster.fs.short_circuit_counts();
+    assert_eq!((held.replicas, held.evictable), (2, 2), "nobody reads them");
+    // Damage is met where it is, not before, and what follows comes from elsewhere.
+    let (cluster, socket) = local(2, &small_steps).await;
+    put(&cluster, &socket, &[&blocks[0]]);
+    spoil(&socket, 1);
+    let refuse = Instead::Refuse(hadron_proto::hdfs::Status::ErrorUnsupported, None, Some(1));
+    let mut reader = cluster.open().await.unwrap();
+    let first = reader.next_chunk().await.unwrap();
+    socket.instead(FDS, refuse);
+    assert!(read_all(&mut reader).await.unwrap() == blocks[0][first.len()..]);
+    let last_step = blocks[0].len() % 65_536;
+    let read = reader.statistics();
+    assert_eq!(
+        (read.total, read.short_circuit),
+        (blocks[0].len() as u64, (blocks[0].len() - last_step) as u64)
+    );
 }
 
 // covers: SC-12, SC-13

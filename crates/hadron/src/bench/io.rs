@@ -56,6 +56,9 @@ pub(crate) struct IoArgs {
     /// Directory the benchmark works in; made and removed.
     #[arg(long, value_name = "PATH", default_value = "/hadron-bench-io")]
     dir: String,
+    /// Leaves the files there, and reads those that an earlier run left.
+    #[arg(long)]
+    keep: bool,
     #[command(flatten)]
     server: ServerPids,
     #[command(flatten)]
@@ -72,10 +75,12 @@ pub(crate) fn run(args: &IoArgs) -> Result<()> {
             .await
             .with_context(|| format!("connect to {url}"))?;
         let folder = FsPath::parse(&args.dir)?;
-        fs.delete(&folder, true).await?;
-        let written = all(args, &fs, &folder, |fs, path, args| Box::pin(write(fs, path, args))).await?;
-        if both || args.write {
-            report(args, &url, "write", written);
+        if args.write || !args.keep || !are_there(args, &fs, &folder).await {
+            fs.delete(&folder, true).await?;
+            let written = all(args, &fs, &folder, |fs, path, args| Box::pin(write(fs, path, args))).await?;
+            if both || args.write {
+                report(args, &url, "write", written);
+            }
         }
         if both || args.read {
             let read = all(args, &fs, &folder, |fs, path, _| Box::pin(read(fs, path))).await?;
@@ -89,7 +94,9 @@ pub(crate) fn run(args: &IoArgs) -> Result<()> {
             let line = random(args, &fs, &folder, count).await?;
             report(args, &url, "random", line);
         }
-        fs.delete(&folder, true).await?;
+        if !args.keep {
+            fs.delete(&folder, true).await?;
+        }
         Ok(())
     })
 }
@@ -128,6 +135,17 @@ async fn all(args: &IoArgs, fs: &HadronFs, folder: &FsPath, work: Work) -> Resul
     let mut line = figures.json(started.elapsed(), figures.count() as u64 * (args.size << 20));
     args.server.report(&mut line, used, figures.count());
     Ok(line)
+}
+
+/// Whether an earlier run left all files that this one reads.
+async fn are_there(args: &IoArgs, fs: &HadronFs, folder: &FsPath) -> bool {
+    for number in 0..args.threads {
+        let found = fs.open(&folder.join(&format!("file-{number}"))).await;
+        if !found.is_ok_and(|file| file.len() == args.size << 20) {
+            return false;
+        }
+    }
+    true
 }
 
 async fn write(fs: HadronFs, path: FsPath, file: File) -> Result<()> {
@@ -190,12 +208,13 @@ async fn random(args: &IoArgs, fs: &HadronFs, folder: &FsPath, count: u64) -> Re
         tasks.spawn(async move {
             let numbers = SeededRandom::new(SEED + number as u64);
             let mut figures = Figures::default();
+            let mut buffer = vec![0; size];
             for _ in 0..count {
                 let at = numbers.below(reader.len() / size as u64) * size as u64;
                 let started = Instant::now();
-                match reader.read_at(at, size).await {
-                    Ok(bytes) if bytes.len() == size => figures.add(started.elapsed()),
-                    Ok(bytes) => figures.fail(format!("{} bytes at {at}", bytes.len())),
+                match reader.read_at_into(at, &mut buffer).await {
+                    Ok(read) if read == size => figures.add(started.elapsed()),
+                    Ok(read) => figures.fail(format!("{read} bytes at {at}")),
                     Err(error) => figures.fail(error),
                 }
             }
