@@ -18,7 +18,7 @@ AT_ONCE = 128 << 20
 def read(client, path, times):
     started, total = time.monotonic(), 0
     with client.read(path) as file:
-        size = file.size()
+        size = file.size
         while total < size:
             for chunk in file.read_range_stream(total, min(AT_ONCE, size - total)):
                 total += len(chunk)
