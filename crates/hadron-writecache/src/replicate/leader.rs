@@ -268,3 +268,77 @@ impl Leader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: MemberId = MemberId(1);
+    const B: MemberId = MemberId(2);
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn leader() -> Leader {
+        let member = |id| Member {
+            id,
+            address: "127.0.0.1:1".into(),
+        };
+        let patience = Patience {
+            stall_after: at(50),
+            retry_after: at(10),
+        };
+        Leader::new(Epoch(3), vec![member(A), member(B)], 2, 5, 4, patience, at(0))
+    }
+
+    fn ids(chain: &[Member]) -> Vec<MemberId> {
+        chain.iter().map(|member| member.id).collect()
+    }
+
+    #[test]
+    fn only_logs_of_this_reign_count() {
+        let mut leader = leader();
+        assert_eq!(leader.committed(), 4);
+        assert!(!leader.durable(A, Epoch(2), 5, 5, at(1)), "of an older reign");
+        assert!(!leader.durable(A, Epoch(3), 9, 5, at(1)), "more than was offered");
+        assert!(!leader.durable(MemberId(9), Epoch(3), 5, 5, at(1)), "no member");
+        assert!(leader.durable(A, Epoch(3), 5, 5, at(1)));
+        assert!(!leader.durable(B, Epoch(3), 6, 7, at(1)), "one of three");
+        assert!(leader.own_durable(7));
+        assert_eq!((leader.committed(), leader.releasable()), (6, 6));
+        leader.depose(Epoch(3));
+        assert_eq!(leader.deposed(), None);
+        leader.depose(Epoch(8));
+        assert!(!leader.durable(B, Epoch(3), 7, 7, at(2)), "its reign is over");
+        assert_eq!((leader.committed(), leader.deposed()), (6, Some(Epoch(8))));
+    }
+
+    #[test]
+    fn the_first_that_stalls_is_cut_out_and_comes_back_at_the_end() {
+        let mut leader = leader();
+        leader.durable(A, Epoch(3), 5, 6, at(30));
+        assert_eq!(leader.tick(6, at(60)), []);
+        // The first has been silent for 50 ms; the second only waited for it.
+        let orders = leader.tick(6, at(80));
+        let [Order::Form(chain)] = &orders[..] else {
+            panic!("{orders:?}")
+        };
+        assert_eq!(ids(chain), [B]);
+        assert_eq!(leader.lost(A, at(81)), None, "that was known");
+        let orders = leader.tick(6, at(91));
+        assert!(
+            matches!(&orders[..], [Order::Probe(member)] if member.id == A),
+            "{orders:?}"
+        );
+        assert_eq!(leader.tick(6, at(92)), [], "one probe at a time");
+        leader.missed(A, at(93));
+        assert_eq!(leader.tick(6, at(102)), []);
+        assert_eq!(leader.tick(6, at(103)).len(), 1);
+        let Some(Order::Form(chain)) = leader.found(A, at(104)) else {
+            panic!("it is back")
+        };
+        assert_eq!(ids(&chain), [B, A]);
+        assert_eq!(leader.followers()[1].durable, None, "it counts again once it says so");
+    }
+}
