@@ -272,10 +272,11 @@ fn send(
         };
         match step {
             Step::Send(frame) => {
-                write_frame(stream, &frame)?;
                 if matches!(frame, Frame::Buffer { .. }) {
+                    // Before the bytes go, so that nobody has a buffer that is not counted.
                     context.sends.fetch_add(1, Ordering::Relaxed);
                 }
+                write_frame(stream, &frame)?;
             }
             Step::Read { offset, len } => {
                 let bytes = read_piece(&*context.store, offset, len)?;
