@@ -53,7 +53,8 @@ struct Script {
 pub(crate) struct NameNode {
     script: Arc<Script>,
     addr: std::net::SocketAddr,
-    server: Arc<Mutex<Option<RpcServer>>>,
+    /// Locked while it ends, so that whoever wants its port waits for that.
+    server: Arc<tokio::sync::Mutex<Option<RpcServer>>>,
     _executioner: AbortOnDropHandle<()>,
 }
 
@@ -71,15 +72,12 @@ impl NameNode {
         });
         let server = bind("127.0.0.1:0".parse().unwrap(), &script).await;
         let addr = server.local_addr();
-        let server = Arc::new(Mutex::new(Some(server)));
+        let server = Arc::new(tokio::sync::Mutex::new(Some(server)));
         let held = Arc::clone(&server);
         let executioner = tokio::spawn(async move {
             loop {
                 die.notified().await;
-                let server = held.lock().take();
-                if let Some(server) = server {
-                    server.shutdown().await;
-                }
+                end(&held).await;
             }
         });
         Self {
@@ -108,15 +106,12 @@ impl NameNode {
     }
 
     pub(crate) async fn stop(&self) {
-        let server = self.server.lock().take();
-        if let Some(server) = server {
-            server.shutdown().await;
-        }
+        end(&self.server).await;
     }
 
     /// Listens again on the old port.
     pub(crate) async fn restart(&self) {
-        *self.server.lock() = Some(bind(self.addr, &self.script).await);
+        *self.server.lock().await = Some(bind(self.addr, &self.script).await);
     }
 
     pub(crate) fn calls(&self) -> Vec<Seen> {
@@ -127,6 +122,13 @@ impl NameNode {
     pub(crate) fn take_methods(&self) -> Vec<String> {
         let calls = std::mem::take(&mut *self.script.calls.lock());
         calls.into_iter().map(|seen| seen.method).collect()
+    }
+}
+
+async fn end(server: &tokio::sync::Mutex<Option<RpcServer>>) {
+    let mut server = server.lock().await;
+    if let Some(server) = server.take() {
+        server.shutdown().await;
     }
 }
 
