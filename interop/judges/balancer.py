@@ -140,7 +140,7 @@ def balance(judge, name, folders, url, command, rival):
     with contextlib.suppress(TimeoutError):
         wait_until(lambda: counts(replicas(folders, digest=False)) == wanted, 60, "surplus replicas are gone")
     judge.equal(f"{name}: replicas of each block", counts(replicas(folders, digest=False)), wanted)
-    judge.equal(f"{name}: all are alike", unlike(folders, COPIES), [])
+    judge.equal(f"{name}: all are alike", unlike(folders, COPIES, blocks), [])
     after = used(folders)
     average = sum(after) / len(after)
     judge.check(f"{name}: within the threshold", all(abs(share - average) <= THRESHOLD for share in after), after)

@@ -20,14 +20,19 @@ def replicas(folders, digest):
     return found
 
 
-def unlike(folders, copies):
-    """What keeps the blocks from having `copies` replicas each that are all alike; empty when nothing does."""
-    return _unlike(folders, copies, digest=False) or _unlike(folders, copies, digest=True)
+def unlike(folders, copies, blocks=None):
+    """What keeps the blocks from having `copies` replicas each that are all alike; empty when nothing does.
+
+    `blocks`: only these count, and others may be on their way out.
+    """
+    return _unlike(folders, copies, blocks, digest=False) or _unlike(folders, copies, blocks, digest=True)
 
 
-def _unlike(folders, copies, digest):
+def _unlike(folders, copies, blocks, digest):
     problems = []
     for block, held in replicas(folders, digest).items():
+        if blocks is not None and block not in blocks:
+            continue
         if len(held) < copies:
             problems.append(f"blk_{block} has {len(held)} replicas")
         elif len(set(held.values())) > 1:
