@@ -174,12 +174,14 @@ impl RwStore {
     }
 
     /// Takes a slot back, reserved or published; it is given out again when a commit without it is durable. What waits in
-    /// memory to be written into it is dropped. Errors: [`RwError::BadSlot`], [`RwError::Poisoned`].
+    /// memory to be written into it is dropped, unless a commit is on its way, which may list the slot. Errors: [`RwError::BadSlot`], [`RwError::Poisoned`].
     pub fn free(&self, slot: Slot) -> Result<(), RwError> {
         let mut state = self.lock()?;
         state.allocator.check(slot, 0, 0)?;
-        // Before the slot can be given out again, or this would drop its next record.
-        self.io.clear(slot.offset, slot.capacity);
+        if !state.busy {
+            // Before the slot can be given out again, or this would drop its next record.
+            self.io.clear(slot.offset, slot.capacity);
+        }
         state.allocator.free(slot)
     }
 

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
+use bytes::Bytes;
 use hadron_env::disk::{Disk, Fault, SimDisk};
 use hadron_env::random::{Random, SeededRandom};
 use hadron_writecache::backing::{DiskOpener, Opener};
 use hadron_writecache::cached::Cached;
 use hadron_writecache::config::Config;
-use hadron_writecache::io::Direct;
+use hadron_writecache::io::{Direct, RecordIo};
 use hadron_writecache::rw::{Geometry, RwError, RwStore, Slot};
 
 use crate::dying::Dying;
@@ -222,6 +223,60 @@ fn a_record_freed_before_the_commit_never_reaches_the_disk() {
     assert!(bytes.windows(8).all(|window| window != [0xEE; 8]));
     assert!(store.block_sequence() > 0, "sealed buffers carried it");
     assert_eq!(cached.cache().sequence(), 1, "the root's own, of the next count");
+}
+
+/// A cache that lets somebody act while a commit is on its way: before its next sync.
+#[derive(Debug)]
+struct Interrupted {
+    cached: Arc<Cached>,
+    freed: Mutex<Option<(Weak<RwStore>, Slot)>>,
+}
+
+impl RecordIo for Interrupted {
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.cached.write(offset, bytes)
+    }
+    fn read(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        self.cached.read(offset, len)
+    }
+    fn clear(&self, offset: u64, len: u64) {
+        self.cached.clear(offset, len);
+    }
+    fn sync(&self) -> io::Result<()> {
+        if let Some((store, slot)) = self.freed.lock().unwrap().take() {
+            store.upgrade().unwrap().free(slot).unwrap();
+        }
+        self.cached.sync()
+    }
+    fn reset(&self) -> io::Result<()> {
+        self.cached.reset()
+    }
+    fn set_extent(&self, extent: u64) -> io::Result<()> {
+        self.cached.set_extent(extent)
+    }
+    fn extent(&self) -> io::Result<u64> {
+        self.cached.extent()
+    }
+}
+
+// covers: WC-49
+#[test]
+fn a_record_freed_while_a_commit_lists_it_is_in_that_commit() {
+    let disk = created();
+    let opener = Arc::new(DiskOpener::new(Arc::new(disk.clone()), PATH));
+    let io = Arc::new(Interrupted {
+        cached: Arc::new(Cached::open(Config::rw(), opener).unwrap()),
+        freed: Mutex::default(),
+    });
+    let store = Arc::new(RwStore::open(Box::new(Arc::clone(&io))).unwrap());
+    let slot = store.put(&[7; 700]).unwrap();
+    *io.freed.lock().unwrap() = Some((Arc::downgrade(&store), slot));
+    store.commit(b"with it").unwrap();
+    assert_eq!(store.slots(), [], "it was freed");
+    disk.crash(1);
+    let store = open(&disk).unwrap();
+    assert_eq!((store.slots(), store.user()), (vec![slot], b"with it".to_vec()));
+    assert_eq!(store.read(slot, 0, 700).unwrap()[..], [7; 700]);
 }
 
 #[test]
