@@ -136,7 +136,8 @@ impl FileReader {
     }
 
     /// As [`FileReader::read_at`], into the caller's buffer; returns how many bytes came, fewer than it holds only at the end
-    /// of the file. Saves the copy where the block is on this machine, and the range begins and ends where chunks do.
+    /// of the file. Saves the copy where the block is on this machine, and the range begins and ends where chunks do. What is
+    /// in the buffer after an error was verified by nobody.
     pub async fn read_at_into(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let end = offset.saturating_add(buffer.len() as u64).min(self.len());
         let wanted = end.saturating_sub(offset) as usize;

@@ -28,6 +28,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Bytes of checksums that are read at once: those of 2 MiB with the usual chunks of 512 bytes.
@@ -336,8 +337,8 @@ fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
 
 /// A range of a local replica, read in order.
 ///
-/// Whoever has read two large steps in order has the next ones read and verified by tasks of their own while it uses what
-/// it got: verifying 1 MiB takes a third of the time that copying it out of the page cache takes.
+/// Once steps have grown to their full size, the next ones are read and verified by tasks of their own while the reader
+/// uses what it got: verifying 1 MiB takes a third of the time that copying it out of the page cache takes.
 pub(super) struct LocalReader {
     block: Arc<LocalBlock>,
     asked: BlockRange,
@@ -354,6 +355,8 @@ struct Coming {
     /// Position in the block behind it.
     end: u64,
     reading: AbortOnDropHandle<Result<Bytes, ReadFault>>,
+    /// One of what all readers of the client may read ahead.
+    _leave: OwnedSemaphorePermit,
 }
 
 impl LocalReader {
@@ -386,10 +389,15 @@ impl LocalReader {
         }
         let (end, bytes) = match self.coming.front_mut() {
             Some(first) => {
-                let read = (&mut first.reading).await;
+                let read = (&mut first.reading).await.map_err(io::Error::other);
                 let end = first.end;
                 self.coming.pop_front();
-                (end, read.map_err(io::Error::other)??)
+                let read = read.map_err(ReadFault::from).flatten();
+                if read.is_err() {
+                    // What follows must not be taken for what failed.
+                    self.coming.clear();
+                }
+                (end, read?)
             }
             None => {
                 let (range, ahead) = self.step_at(self.pos);
@@ -401,18 +409,23 @@ impl LocalReader {
         Ok(Some(bytes))
     }
 
-    /// Begins to read what follows the steps that are being read; false at the end of the range.
+    /// Begins to read what follows the steps that are being read; false at the end of the range, and when all readers of the
+    /// client together read ahead as much as they may.
     fn begin_step(&mut self) -> bool {
         let at = self.coming.back().map_or(self.pos, |last| last.end);
         if at >= self.asked.range.end {
             return false;
         }
+        let Some(leave) = self.block.buffers.take_ahead() else {
+            return false;
+        };
         let (range, ahead) = self.step_at(at);
         let (block, end) = (Arc::clone(&self.block), range.end);
         let reading = tokio::spawn(async move { block.read(range, ahead).await });
         self.coming.push_back(Coming {
             end,
             reading: AbortOnDropHandle::new(reading),
+            _leave: leave,
         });
         true
     }

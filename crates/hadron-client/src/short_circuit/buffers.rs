@@ -7,9 +7,13 @@
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Unused buffers of a size that are kept.
 const MAX_KEPT: usize = 4;
+/// Large buffers that all readers of one client may have filled ahead of what they were asked for: an open file that nobody
+/// reads on holds one.
+pub(crate) const MAX_AHEAD: usize = 64;
 /// The smallest of the small buffers.
 const SMALLEST: usize = 4 << 10;
 /// How many sizes of small ones there are, each twice the one before: up to 64 KiB.
@@ -24,6 +28,7 @@ pub(crate) struct ReadBuffers {
     size: usize,
     large: Unused,
     small: [Unused; SMALL_SIZES],
+    ahead: Arc<Semaphore>,
 }
 
 /// A buffer that goes back when it is dropped.
@@ -41,7 +46,13 @@ impl ReadBuffers {
             size,
             large: Unused::default(),
             small: std::array::from_fn(|_| Unused::default()),
+            ahead: Arc::new(Semaphore::new(MAX_AHEAD)),
         })
+    }
+
+    /// Leave to fill a large buffer ahead of need, for as long as it is kept; `None` when [`MAX_AHEAD`] are.
+    pub(crate) fn take_ahead(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.ahead).try_acquire_owned().ok()
     }
 
     /// A buffer of `len` bytes, whatever is in them.
@@ -141,6 +152,10 @@ mod tests {
             assert_eq!(buffers.take(len).freeze().len(), len, "{what}");
         }
         assert_eq!(buffers.large.lock().len(), MAX_KEPT);
+        let ahead: Vec<_> = std::iter::from_fn(|| buffers.take_ahead()).collect();
+        assert_eq!(ahead.len(), MAX_AHEAD);
+        drop(ahead);
+        assert!(buffers.take_ahead().is_some(), "given back");
         let emptied = buffers.take(0).freeze();
         assert!(emptied.is_empty());
     }

@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -262,18 +262,28 @@ fn loopback(files: &[Whole], by_sendfile: bool, used: &AtomicU64) -> Result<()> 
             used.fetch_add(nanos.unwrap_or(0), Ordering::Relaxed);
             sent
         });
-        let mut buffer = vec![0; PART];
-        for whole in files {
-            let mut at = 0;
-            while at < whole.len {
-                let count = usize::try_from(whole.len - at).unwrap_or(PART).min(PART);
-                receiver.read_exact(&mut buffer[..count])?;
-                whole.verify(&buffer[..count], at)?;
-                at += count as u64;
-            }
+        let received = receive(&mut receiver, files);
+        if received.is_err() {
+            // Else the sender waits for room for ever.
+            let _ = receiver.shutdown(Shutdown::Both);
         }
-        sending.join().map_err(|_| anyhow::anyhow!("the sender panicked"))?
+        let sent = sending.join().map_err(|_| anyhow::anyhow!("the sender panicked"))?;
+        received.and(sent)
     })
+}
+
+fn receive(stream: &mut TcpStream, files: &[Whole]) -> Result<()> {
+    let mut buffer = vec![0; PART];
+    for whole in files {
+        let mut at = 0;
+        while at < whole.len {
+            let count = usize::try_from(whole.len - at).unwrap_or(PART).min(PART);
+            stream.read_exact(&mut buffer[..count])?;
+            whole.verify(&buffer[..count], at)?;
+            at += count as u64;
+        }
+    }
+    Ok(())
 }
 
 fn in_order(files: &[Whole]) -> Result<()> {
