@@ -108,6 +108,11 @@ impl FileReader {
         {
             return Ok(bytes);
         }
+        self.read_from_replicas(offset, end).await
+    }
+
+    /// Reads `offset..end`, which is in the file or empty, from whichever replicas work.
+    async fn read_from_replicas(&self, offset: u64, end: u64) -> Result<Bytes> {
         let mut joined = Joined::new(end.saturating_sub(offset) as usize);
         let mut pos = offset;
         let mut block = None;
@@ -149,7 +154,7 @@ impl FileReader {
         {
             return Ok(wanted);
         }
-        let bytes = self.read_at(offset, wanted).await?;
+        let bytes = self.read_from_replicas(offset, end).await?;
         buffer[..bytes.len()].copy_from_slice(&bytes);
         Ok(bytes.len())
     }

@@ -477,7 +477,6 @@ fn sequences_have_no_gap_and_begin_anew() {
 
 /// Reads by a heavy-tailed law; hits of the cache with and without the hot buffers, in the same bytes.
 fn zipf_hits(read_buffers: usize, hot_buffers: usize) -> u32 {
-    const RECORDS: u64 = 4000;
     let config = Config {
         buffer_len: 640,
         read_buffers,
@@ -487,14 +486,8 @@ fn zipf_hits(read_buffers: usize, hot_buffers: usize) -> u32 {
     };
     let mut lists = ReadLists::new(&config);
     let mut map = RecordMap::default();
-    let mut state = 88172645463325252_u64;
     let mut hits = 0;
-    for _ in 0..60_000 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let uniform = (state >> 11) as f64 / (1_u64 << 53) as f64;
-        let offset = ((RECORDS as f64).powf(uniform) - 1.0) as u64;
+    for offset in zipf_trace() {
         if map.find(offset).is_some() {
             hits += 1;
             continue;
@@ -515,18 +508,25 @@ fn zipf_hits(read_buffers: usize, hot_buffers: usize) -> u32 {
     hits
 }
 
-/// The same trace on a list ordered by last use, holding as many records as all buffers.
-fn lru_hits(records: usize) -> u32 {
+/// Reads of 4,000 records, the same each time, of which the first are asked for most.
+fn zipf_trace() -> impl Iterator<Item = u64> {
     const RECORDS: u64 = 4000;
-    let mut list: Vec<u64> = Vec::new();
     let mut state = 88172645463325252_u64;
-    let mut hits = 0;
-    for _ in 0..60_000 {
+    std::iter::repeat_with(move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         let uniform = (state >> 11) as f64 / (1_u64 << 53) as f64;
-        let offset = ((RECORDS as f64).powf(uniform) - 1.0) as u64;
+        ((RECORDS as f64).powf(uniform) - 1.0) as u64
+    })
+    .take(60_000)
+}
+
+/// The same trace on a list ordered by last use, holding as many records as all buffers.
+fn lru_hits(records: usize) -> u32 {
+    let mut list: Vec<u64> = Vec::new();
+    let mut hits = 0;
+    for offset in zipf_trace() {
         if let Some(at) = list.iter().position(|one| *one == offset) {
             hits += 1;
             list.remove(at);
